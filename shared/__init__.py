@@ -1,0 +1,3 @@
+"""What the five workers have in common: contract, queue, adapters to Central and Kubernetes, life cycle."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Central's REST API and task stream, translated into our errors."""

@@ -1,0 +1,169 @@
+"""Central's REST API: one method per call of SPEC section 3. Not thread-safe; each loop has its own."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from shared import telemetry
+from shared.central.identity import Caller
+from shared.central.verdicts import error_of
+from shared.errors import PermanentError, TemporaryError
+from shared.timing import SYSTEM_CLOCK, Clock, Deadline
+from shared.transfer import read_body
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 15.0
+CALL_TIMEOUT = 30.0
+"""Seconds for the whole answer: a server that drips bytes is as silent as one that sends none."""
+
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes of an answer that are read."""
+
+GZIP_FROM = 2048
+"""Bytes from which a body is worth compressing."""
+
+
+class CentralClient:
+    """Calls to the Central at ``url`` for ``cluster_id``.
+
+    Every method raises TemporaryError (not reachable, 408, 425, 429, 5xx, nonsense; ``delay`` from
+    Retry-After), AuthenticationError (401, or 403 where it speaks of the key) or PermanentError (refused).
+    """
+
+    def __init__(self, url: str, cluster_id: str, caller: Caller, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._base = f"{url}/api/v1/client"
+        self._cluster_id = cluster_id
+        self._caller = caller
+        self._clock = clock
+        self._takes_gzip = False
+        self._session = requests.Session()
+        # A keep-alive connection that the other side closed shows only when it is used. All calls bear
+        # repeating (GET, or POST with an Idempotency-Key), so one fresh connection is tried at once.
+        retry = Retry(total=1, connect=1, read=1, redirect=0, status=0, other=0, allowed_methods=None)
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=retry))
+
+    def tasks(self) -> list[Any]:
+        """Pending tasks as Central sent them, not validated: a list, or ``{"tasks": [...]}``."""
+        body = self._call("GET", "tasks", "/tasks", params={"cluster_id": self._cluster_id})
+        try:
+            answer = json.loads(body) if body.strip() else []
+        except (ValueError, RecursionError) as error:
+            raise TemporaryError(f"Central's list of tasks is not JSON: {_excerpt(body)}") from error
+        if isinstance(answer, dict) and "tasks" in answer:
+            answer = answer["tasks"]
+        if not isinstance(answer, list):
+            raise TemporaryError(f"Central's list of tasks is not a list: {_excerpt(body)}")
+        return answer
+
+    def send_result(self, task_id: str, result: bytes, key: str) -> None:
+        """Report how a task ended."""
+        self._post("result", f"/tasks/{quote(task_id, safe='')}/result", result, key)
+
+    def send_metrics(self, sample: bytes, key: str) -> None:
+        """Send one sample of the cluster's totals."""
+        self._post("metrics", "/metrics", sample, key)
+
+    def send_events(self, batch: bytes, key: str) -> None:
+        """Send a batch of cluster events."""
+        self._post("events", "/events", batch, key)
+
+    def heartbeat(self, beat: bytes) -> None:
+        """Say that the agent lives."""
+        self._post("heartbeat", "/heartbeat", beat)
+
+    def register(self, registration: bytes) -> None:
+        """Announce this start of the agent. Raises NotOffered where Central has no such call."""
+        self._post("register", "/register", registration)
+
+    def deregister(self, deregistration: bytes) -> None:
+        """Say goodbye. Raises NotOffered where Central has no such call."""
+        self._post("deregister", "/deregister", deregistration)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _post(self, call: str, path: str, body: bytes, key: str | None = None) -> None:
+        headers = {"Content-Type": "application/json"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        if self._takes_gzip and len(body) >= GZIP_FROM:
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body, mtime=0)
+        self._call("POST", call, path, headers=headers, data=body)
+
+    def _call(
+        self,
+        method: str,
+        call: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> bytes:
+        """One exchange; the answer's body.
+
+        The key goes in as ``auth``: requests would replace a plain header by what a .netrc says. Redirects
+        are not followed: they would turn a POST into a GET.
+        """
+        started, code = self._clock.monotonic(), "error"
+        try:
+            with self._session.request(
+                method,
+                self._base + path,
+                params=params,
+                headers=headers,
+                data=data,
+                auth=self._sign,
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                code = str(response.status_code)
+                deadline = Deadline.after(CALL_TIMEOUT, self._clock)
+                body = read_body(response.raw, MAX_BODY, deadline)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise TemporaryError(f"Central is not reachable for {call}: {_reason(error)}") from error
+        finally:
+            telemetry.CENTRAL_SECONDS.labels(call, code).observe(self._clock.monotonic() - started)
+        if "accept-encoding" in response.headers:
+            # RFC 9110 12.5.3: in an answer this says which encodings the server takes in requests.
+            self._takes_gzip = "gzip" in response.headers["accept-encoding"].lower()
+        verdict = error_of(call, response.status_code, response.headers, _excerpt(body))
+        if verdict is not None:
+            raise verdict
+        return body
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        try:
+            request.headers.update(self._caller.headers())
+        except ValueError as error:
+            raise PermanentError("the API key cannot be sent in a header") from error
+        return request
+
+
+def _excerpt(body: bytes) -> str:
+    """The beginning of a body, on one line, for a message."""
+    text = " ".join(body[:2000].decode("utf-8", errors="replace").split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: what the libraries wrap around it says nothing more."""
+    while error.__cause__ or error.__context__ or (error.args and isinstance(error.args[0], BaseException)):
+        inner = error.__cause__ or error.__context__
+        if inner is None and isinstance(error.args[0], BaseException):
+            inner = error.args[0]
+        if inner is None:
+            break
+        error = inner
+    return f"{type(error).__name__}: {error}"

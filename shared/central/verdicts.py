@@ -1,0 +1,67 @@
+"""What an HTTP answer of Central means. Pure; the truth table is in tests/unit/shared/central."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+
+from shared.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
+from shared.timing import SYSTEM_CLOCK, Clock
+
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds; a longer wish is cut, or one bad header would silence the agent for a day."""
+
+_NOT_OFFERED = (404, 405, 501)
+_COUNTED_403 = ("register", "heartbeat", "tasks")
+
+
+class NotOffered(PermanentError):
+    """This Central has no such call."""
+
+
+class TooLarge(PermanentError):
+    """The body is larger than Central takes."""
+
+
+def error_of(call: str, status: int, headers: Mapping[str, str], excerpt: str) -> AgentError | None:
+    """The error that an answer with ``status`` to ``call`` stands for, or None for 2xx.
+
+    ``excerpt`` is the beginning of the body, for the message. A 403 speaks about the key on register,
+    heartbeat and tasks only: elsewhere it is some proxy's opinion of one body.
+    """
+    if 200 <= status < 300:
+        return None
+    said = f": {excerpt}" if excerpt else ""
+    what = f"Central answered {status} to {call}{said}"
+    if status == 401 or (status == 403 and call in _COUNTED_403):
+        return AuthenticationError(f"{what}; is the API key right, and for this cluster?", status)
+    if 300 <= status < 400:
+        target = headers.get("Location", "elsewhere")
+        return TemporaryError(f"{what}; it redirects to {target}, set CENTRAL_SERVER_URL to that")
+    if status in _NOT_OFFERED and call in ("register", "deregister"):
+        return NotOffered(what)
+    if status == 413:
+        return TooLarge(what)
+    if status in (403, 408, 425, 429) or status >= 500:
+        return TemporaryError(what, retry_after(headers))
+    return PermanentError(what)
+
+
+def retry_after(headers: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> float | None:
+    """Seconds that ``Retry-After`` asks for, as a number or a date (RFC 9110 10.2.3); None without one."""
+    text = headers.get("Retry-After", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        seconds = (moment - clock.now()).total_seconds()
+    # A NaN compares false with everything and so falls to 0.
+    return min(seconds, LONGEST_RETRY_AFTER) if seconds > 0 else 0.0

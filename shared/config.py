@@ -1,0 +1,420 @@
+"""Settings: the one place that reads os.environ and mounted files. Everything here is frozen.
+
+Each field says its variable, default and meaning; ``reference()`` turns that into the operators' table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.errors import ConfigurationError
+from shared.schemas.parameters import PARAMETERS
+
+Parse = Callable[[str], Any]
+
+
+class Malformed(ValueError):
+    """A value does not parse; the message says what was expected."""
+
+
+def _number(kind: type[float] | type[int], low: float, high: float) -> Parse:
+    noun = "a whole number" if kind is int else "a number"
+    expected = f"{noun} from {low:g} to {high:g}"
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise Malformed(expected) from None
+        if not low <= value <= high:
+            raise Malformed(expected)
+        return value
+
+    return parse
+
+
+def _one_of(*words: str) -> Parse:
+    def parse(text: str) -> str:
+        for word in words:
+            if text.lower() == word.lower():
+                return word
+        raise Malformed("one of " + ", ".join(words))
+
+    return parse
+
+
+def parse_flag(text: str) -> bool:
+    """``true`` and ``false`` in the spellings people use."""
+    if text.strip().lower() in ("true", "1", "yes", "on"):
+        return True
+    if text.strip().lower() in ("false", "0", "no", "off", ""):
+        return False
+    raise Malformed("true or false")
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise Malformed("a URL such as https://central.example.com")
+    if parts.username or parts.password:
+        raise Malformed("a URL without a user or password in it; the key goes into CENTRAL_API_KEY")
+    return text.rstrip("/")
+
+
+def _run_dir(text: str) -> Path:
+    path = Path(text).absolute()
+    if len(str(path)) > _LONGEST_RUN_DIR:
+        raise Malformed(f"a path of at most {_LONGEST_RUN_DIR} characters: sockets live in it")
+    return path
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,253}", text):
+        raise Malformed("1 to 253 visible ASCII characters without spaces, such as prod-eu-1")
+    return text
+
+
+def _task_types(text: str) -> frozenset[str]:
+    names = frozenset(_words(text))
+    if unknown := names - set(PARAMETERS):
+        expected = f"a comma-separated list of {', '.join(PARAMETERS)}"
+        raise Malformed(f"{expected}; unknown: {', '.join(sorted(unknown))}")
+    return names
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not (key and separator and value):
+        raise Malformed("key=value")
+    return key, value
+
+
+def setting(variable: str, parse: Callable[[str], Any], doc: str, default: Any = MISSING) -> Any:
+    """Declare a frozen dataclass field that ``load`` fills from ``variable``."""
+    metadata = {"variable": variable, "parse": parse, "doc": doc}
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+_LONGEST_RUN_DIR = 80
+"""AF_UNIX addresses end at 107 bytes, and supervisord appends its pid to a socket's name for a moment."""
+
+_SECONDS = _number(float, 0.1, 86_400)
+
+
+class ApiKey:
+    """Central's API key, read anew each time when it lives in a file so that it rotates without downtime.
+
+    Never shows itself: ``repr`` and ``str`` are masked.
+    """
+
+    def __init__(self, value: str = "", path: Path | None = None) -> None:
+        self._value = value
+        self._path = path
+
+    def current(self) -> str:
+        """The key to use now. A file that vanished or is empty for a moment leaves the last good key."""
+        if self._path is not None:
+            try:
+                text = self._path.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                text = ""
+            if text and not _key_problem(text):
+                self._value = text
+        return self._value
+
+    def __repr__(self) -> str:
+        return "ApiKey(***)"
+
+
+def _key_problem(text: str) -> str | None:
+    """Why ``text`` cannot be a bearer token (RFC 6750: visible ASCII), or None."""
+    if not re.fullmatch(r"[!-~]+", text):
+        return "a key of visible ASCII characters without spaces"
+    return None
+
+
+@dataclass(frozen=True)
+class Central:
+    """The Central Server."""
+
+    url: str = setting("CENTRAL_SERVER_URL", _url, "Base URL of the Central Server; HTTPS in production.")
+    poll_seconds: float = setting(
+        "TASK_POLL_INTERVAL_SECONDS", _SECONDS, "Seconds between two polls for tasks.", 10.0
+    )
+    heartbeat_seconds: float = setting(
+        "HEARTBEAT_INTERVAL_SECONDS", _SECONDS, "Seconds between two heartbeats.", 30.0
+    )
+    ca_bundle: str | None = setting(
+        "REQUESTS_CA_BUNDLE", str, "File of the private CAs that sign Central's certificate.", None
+    )
+    api_key: ApiKey = field(default_factory=ApiKey)
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Who this agent is and how it writes."""
+
+    cluster_id: str = setting("CLUSTER_ID", _identifier, "The cluster's id at Central.")
+    run_dir: Path = setting(
+        "AGENT_RUN_DIR",
+        _run_dir,
+        "Directory of every socket, spool and scratch file; one per agent.",
+        Path("/run/cloudoptim"),
+    )
+    log_level: str = setting(
+        "LOG_LEVEL",
+        _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        "Least severity that is logged.",
+        "INFO",
+    )
+    log_format: str = setting("LOG_FORMAT", _one_of("json", "text"), "json or text.", "json")
+    termination_log: Path = setting(
+        "TERMINATION_LOG",
+        Path,
+        "Where the reason of a fatal stop is written for `kubectl describe pod`.",
+        Path("/dev/termination-log"),
+    )
+
+    @property
+    def queue_socket(self) -> Path:
+        return self.run_dir / "queue.sock"
+
+    @property
+    def spool(self) -> Path:
+        return self.run_dir / "spool.sqlite"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.run_dir / "supervisor.sock"
+
+    @property
+    def fatal_file(self) -> Path:
+        """Where a worker leaves the exit status and reason that the whole pod shall end with."""
+        return self.run_dir / "fatal.json"
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """The API server."""
+
+    kubeconfig: str | None = setting(
+        "KUBECONFIG", str, "Path of a kubeconfig; inside a cluster the ServiceAccount is used.", None
+    )
+    evictions_per_second: float = setting(
+        "EVICTIONS_PER_SECOND", _number(float, 0.1, 10_000), "Evictions of all drains together.", 100.0
+    )
+    eviction_burst: int = setting(
+        "EVICTION_BURST", _number(int, 1, 10_000), "Evictions that may go at once after a pause.", 200
+    )
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What Central may have done here: guard rails of the cluster's owner."""
+
+    parallel: int = setting(
+        "TASKS_IN_PARALLEL", _number(int, 1, 64), "Tasks executed at once; one at a time on each node.", 5
+    )
+    paused: bool = setting("TASKS_PAUSED", parse_flag, "Refuse every task.", False)
+    paused_file: Path | None = setting(
+        "TASKS_PAUSED_FILE",
+        Path,
+        "A mounted ConfigMap key with true or false, re-read for each task; pauses without a restart.",
+        None,
+    )
+    allowed_types: frozenset[str] = setting(
+        "ALLOWED_TASK_TYPES",
+        _task_types,
+        "Comma-separated task types that may run; all if unset.",
+        frozenset(PARAMETERS),
+    )
+    max_cordoned_nodes: int | None = setting(
+        "MAX_CORDONED_NODES",
+        _number(int, 0, 100_000),
+        "Refuse to cordon when this many nodes already are, by anyone.",
+        None,
+    )
+
+    def are_paused(self) -> str | None:
+        """The guard rail that pauses all tasks now, or None. An unreadable file does not unpause."""
+        if self.paused:
+            return "TASKS_PAUSED is true"
+        if self.paused_file is None or not self.paused_file.exists():
+            return None
+        try:
+            paused = parse_flag(self.paused_file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, Malformed) as error:
+            return f"TASKS_PAUSED_FILE {self.paused_file} cannot be read as true or false ({error})"
+        return f"TASKS_PAUSED_FILE {self.paused_file} says so" if paused else None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The sample of the cluster's totals and its cost."""
+
+    interval_seconds: float = setting(
+        "METRICS_POLL_INTERVAL_SECONDS", _SECONDS, "Seconds between two samples.", 60.0
+    )
+    spot_label: tuple[str, str] | None = setting(
+        "SPOT_NODE_LABEL", _label, "One more label, key=value, that marks a spot node.", None
+    )
+    prices_file: Path | None = setting(
+        "PRICES_FILE", Path, "Your own prices (a mounted ConfigMap key); re-read when it changes.", None
+    )
+    spot_price_factor: float = setting(
+        "SPOT_PRICE_FACTOR",
+        _number(float, 0.0, 1.0),
+        "Spot price as a part of the on-demand price, where no spot price is known.",
+        0.35,
+    )
+
+
+@dataclass(frozen=True)
+class Events:
+    """Which cluster events are forwarded."""
+
+    namespaces: tuple[str, ...] = setting(
+        "EVENT_NAMESPACES", _words, "Comma-separated namespaces to watch; all if unset.", ()
+    )
+    types: tuple[str, ...] = setting(
+        "EVENT_TYPES",
+        _words,
+        "Comma-separated event types to forward; all if unset.",
+        (),
+    )
+
+
+@dataclass(frozen=True)
+class Health:
+    """The HTTP endpoints."""
+
+    port: int = setting("HEALTH_CHECK_PORT", _number(int, 0, 65_535), "Port of the endpoints.", 8080)
+    address: str = setting("HEALTH_CHECK_ADDRESS", str, "Address they listen on.", "0.0.0.0")
+
+
+@dataclass(frozen=True)
+class Pod:
+    """Who this pod is (downward API); all optional outside a cluster."""
+
+    name: str | None = setting("POD_NAME", str, "Name of this pod.", None)
+    namespace: str | None = setting("POD_NAMESPACE", str, "Namespace of this pod.", None)
+    uid: str | None = setting("POD_UID", str, "UID of this pod; a drain takes it last.", None)
+    node_name: str | None = setting("NODE_NAME", str, "Node this pod runs on.", None)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, grouped."""
+
+    agent: Agent
+    central: Central
+    kubernetes: Kubernetes
+    tasks: Tasks
+    metrics: Metrics
+    events: Events
+    health: Health
+    pod: Pod
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read all settings from ``environ``.
+
+    An empty variable counts as unset: that is what an empty ConfigMap key gives.
+
+    Raises:
+        ConfigurationError: with one line per problem: the variable, what was found, what is expected.
+    """
+    problems: list[str] = []
+    api_key = _load_api_key(environ, problems)
+    given: dict[str, dict[str, Any]] = {"central": {"api_key": api_key}}
+    groups = {
+        name: _load_group(group, environ, problems, **given.get(name, {})) for name, group in _GROUPS.items()
+    }
+    if problems:
+        raise ConfigurationError(problems)
+    return Settings(**groups)
+
+
+_GROUPS: dict[str, type[Any]] = {
+    "agent": Agent,
+    "central": Central,
+    "kubernetes": Kubernetes,
+    "tasks": Tasks,
+    "metrics": Metrics,
+    "events": Events,
+    "health": Health,
+    "pod": Pod,
+}
+
+
+def _load_group(group: type[Any], environ: Mapping[str, str], problems: list[str], **given: Any) -> Any:
+    """One group from its variables and what is ``given``; None once anything was wrong with it."""
+    values = dict(given)
+    before = len(problems)
+    for entry in fields(group):
+        variable = entry.metadata.get("variable")
+        if variable is None:
+            continue
+        text = environ.get(variable, "").strip()
+        if not text:
+            if entry.default is MISSING:
+                problems.append(f"{variable} is not set; expected: {entry.metadata['doc']}")
+            continue
+        try:
+            values[entry.name] = entry.metadata["parse"](text)
+        except Malformed as error:
+            problems.append(f"{variable}={text!r}; expected {error}")
+    return group(**values) if len(problems) == before else None
+
+
+def _load_api_key(environ: Mapping[str, str], problems: list[str]) -> ApiKey:
+    """The key's value never enters a message."""
+    if path := environ.get("CENTRAL_API_KEY_FILE", "").strip():
+        try:
+            text = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            problems.append(f"CENTRAL_API_KEY_FILE={path!r} ({reason}); expected a file with the key")
+            return ApiKey()
+        if problem := _key_problem(text):
+            problems.append(f"CENTRAL_API_KEY_FILE={path!r} holds no usable key; expected {problem}")
+        return ApiKey(text, Path(path))
+    text = environ.get("CENTRAL_API_KEY", "").strip()
+    if not text:
+        problems.append("CENTRAL_API_KEY is not set; expected the key, or its file in CENTRAL_API_KEY_FILE")
+    elif problem := _key_problem(text):
+        problems.append(f"CENTRAL_API_KEY is malformed (value not shown); expected {problem}")
+    return ApiKey(text)
+
+
+def reference() -> str:
+    """The operators' table of variables, in Markdown."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    key_doc = "Central's API key, or a file that holds it, re-read at each use so that it rotates."
+    lines.append(f"| `CENTRAL_API_KEY` or `CENTRAL_API_KEY_FILE` | required | {key_doc} |")
+    for group in _GROUPS.values():
+        for entry in fields(group):
+            if variable := entry.metadata.get("variable"):
+                lines.append(f"| `{variable}` | {_shown(entry.default)} | {entry.metadata['doc']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: Any) -> str:
+    if default is MISSING:
+        return "required"
+    if default in (None, (), frozenset(PARAMETERS)):
+        return "unset"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

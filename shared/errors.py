@@ -1,0 +1,45 @@
+"""The words every loop decides by: try again, give up, ask a person.
+
+Adapters translate what their libraries raise into these at the edge and chain the original, so no loop
+knows about HTTP, sockets or SQLite.
+"""
+
+from __future__ import annotations
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: the settings are wrong, starting again cannot help."""
+
+EXIT_UNAUTHORIZED = 77
+"""EX_NOPERM: Central does not accept the key; a person has to look."""
+
+
+class AgentError(Exception):
+    """Base of every error the agent raises on purpose. The message is for the person on call."""
+
+
+class TemporaryError(AgentError):
+    """It may work later. ``delay`` is how many seconds the other side asked us to wait, if it did."""
+
+    def __init__(self, message: str, delay: float | None = None) -> None:
+        super().__init__(message)
+        self.delay = delay
+
+
+class PermanentError(AgentError):
+    """Trying again cannot help; the message says what must change."""
+
+
+class AuthenticationError(AgentError):
+    """The other side does not accept who we are. ``status`` is its HTTP status, 401 or 403."""
+
+    def __init__(self, message: str, status: int = 401) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ConfigurationError(PermanentError):
+    """Settings are missing or malformed. ``problems`` holds one readable line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

@@ -1,0 +1,60 @@
+"""The parts of Kubernetes objects that several readers need. Only named fields are decoded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Struct(msgspec.Struct, rename="camel", gc=False):
+    """Base of all decoded parts: Kubernetes' camelCase names, and nothing the garbage collector must walk."""
+
+
+class Owner(Struct):
+    """An ownerReference."""
+
+    kind: str
+    name: str
+    uid: str = ""
+    controller: bool | None = None
+    api_version: str = ""
+
+
+class Meta(Struct):
+    """ObjectMeta."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[Owner] | None = None
+    finalizers: list[str] | None = None
+
+
+class ListMeta(Struct):
+    """Metadata of a list."""
+
+    resource_version: str = ""
+    continue_: str = msgspec.field(name="continue", default="")
+    remaining_item_count: int | None = None
+
+
+class Condition(Struct):
+    """A condition of a node or pod."""
+
+    type: str
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
+def controller_of(meta: Meta) -> Owner | None:
+    """The controlling ownerReference, of which there is at most one."""
+    return next((owner for owner in meta.owner_references or () if owner.controller), None)

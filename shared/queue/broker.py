@@ -1,0 +1,283 @@
+"""The broker: one thread that serves the store on a Unix socket.
+
+All requests read in one turn of the loop are committed together and answered after the commit, so a burst
+costs one write to the spool.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import socket
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from shared.errors import AgentError
+from shared.queue.frames import MAX_FRAME, FrameError, FrameReader, pack
+from shared.queue.handler import answer, nothing
+from shared.queue.messages import Lease, Reply, Request, WatchState, encoder, request_decoder
+from shared.queue.store import InvalidRequest, QueueFull, SpoolCorrupt, Store
+from shared.timing import SYSTEM_CLOCK, Clock
+
+MAX_CONNECTIONS = 256
+"""The five workers have a few each; more is somebody's mistake."""
+
+SILENCE = 10.0
+"""Seconds a connection may take for its first request, or for the rest of one it began."""
+
+_MAX_UNREAD = 2 * MAX_FRAME
+"""Bytes of answers a client may leave unread before it is cut off."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Client:
+    """One connection."""
+
+    socket: socket.socket
+    reader: FrameReader = field(default_factory=FrameReader)
+    unsent: bytearray = field(default_factory=bytearray)
+    patience: float | None = 0.0
+    """Monotonic time by which it must have completed a request; None: it may take its time."""
+    leased: set[int] = field(default_factory=set)
+    """Ids handed to this connection: they are handed out again when it ends."""
+
+
+@dataclass
+class _Waiter:
+    """A lease or watch that waits for something to hand out."""
+
+    client: _Client
+    request: Lease | WatchState
+    until: float
+    seen: int
+    """Version of the state when it was last tried: a watch need not look again before that moves."""
+
+
+class Broker:
+    """Owns the store. ``serve()`` runs until ``stop()``; both may be called from any thread."""
+
+    def __init__(self, path: Path, store: Store, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._path = path
+        self._store = store
+        self._clock = clock
+        self._selector = selectors.DefaultSelector()
+        self._clients: dict[int, _Client] = {}
+        self._waiters: list[_Waiter] = []
+        self._answers: list[tuple[_Client, Reply]] = []
+        self._stopping = threading.Event()
+        self._wake_up, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        self._listener = _listen(path)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self.turns = 0
+        """Turns of the loop so far; one that stands still while requests wait means a hung broker."""
+
+    def stop(self) -> None:
+        """End ``serve()`` after its present turn."""
+        self._stopping.set()
+        self._wake_up.send(b"x")
+
+    def serve(self) -> None:
+        """Serve until ``stop()``; then close every socket and the store."""
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+        finally:
+            for client in list(self._clients.values()):
+                self._hang_up(client)
+            for closing in (self._listener, self._woken, self._wake_up):
+                closing.close()
+            self._selector.close()
+            self._path.unlink(missing_ok=True)
+            self._store.close()
+
+    def _turn(self) -> None:
+        self.turns += 1
+        for key, events in self._selector.select(self._time_to_next()):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif key.fileobj is self._woken:
+                self._woken.recv(64)
+            else:
+                client = self._clients.get(key.fd)
+                if client is not None and events & selectors.EVENT_READ:
+                    self._read(client)
+                if client is not None and events & selectors.EVENT_WRITE:
+                    self._write(client)
+        self._try_waiters()
+        self._commit()
+        for client, reply in self._answers:
+            self._queue(client, reply)
+        self._answers.clear()
+        self._hang_up_on_the_silent()
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    def _read(self, client: _Client) -> None:
+        try:
+            data = client.socket.recv(256 * 1024)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._hang_up(client)
+            return
+        try:
+            for payload in client.reader.feed(data):
+                self._handle(client, payload)
+        except FrameError as error:
+            _logger.warning("closed a connection to the queue that sent garbage: %s", error)
+            self._hang_up(client)
+            return
+        client.patience = self._clock.monotonic() + SILENCE if client.reader.partial else None
+
+    def _handle(self, client: _Client, payload: bytes) -> None:
+        try:
+            request = request_decoder.decode(payload)
+        except (msgspec.DecodeError, RecursionError) as error:
+            self._answers.append((client, Reply(error=f"not a request: {error}", kind="invalid")))
+            return
+        reply = self._attempt(client, request)
+        if reply is not None:
+            self._answers.append((client, reply))
+        elif isinstance(request, (Lease, WatchState)) and request.wait > 0:
+            until = self._clock.monotonic() + request.wait
+            self._waiters.append(_Waiter(client, request, until, self._store.version))
+        else:
+            self._answers.append((client, nothing(self._store, request)))
+
+    def _attempt(self, client: _Client, request: Request) -> Reply | None:
+        try:
+            reply = answer(self._store, request)
+        except (QueueFull, SpoolCorrupt) as error:
+            self._fail_turn(error)
+            return _failure(error)
+        except InvalidRequest as error:
+            return _failure(error)
+        except Exception as error:  # One request must never take the broker down.
+            _logger.exception("the queue could not answer a request: %s", error)
+            self._store.undo()
+            return Reply(error=f"{type(error).__name__}: {error}", kind="failed")
+        if reply is not None and reply.leased:
+            client.leased.update(message.id for message in reply.leased)
+        return reply
+
+    def _try_waiters(self) -> None:
+        now, waiting = self._clock.monotonic(), []
+        for waiter in self._waiters:
+            if waiter.client.socket.fileno() not in self._clients:
+                continue
+            reply = None
+            if isinstance(waiter.request, Lease) or waiter.seen != self._store.version:
+                waiter.seen = self._store.version
+                reply = self._attempt(waiter.client, waiter.request)
+            if reply is None and waiter.until <= now:
+                reply = nothing(self._store, waiter.request)
+            if reply is None:
+                waiting.append(waiter)
+            else:
+                self._answers.append((waiter.client, reply))
+        self._waiters = waiting
+
+    def _commit(self) -> None:
+        if not self._answers:
+            return
+        try:
+            self._store.commit()
+        except AgentError as error:
+            self._fail_turn(error)
+
+    def _fail_turn(self, error: AgentError) -> None:
+        """Nothing of this turn was kept: whoever was about to hear otherwise hears the error."""
+        _logger.error("the queue lost a turn of %d requests: %s", len(self._answers), error)
+        if isinstance(error, SpoolCorrupt):
+            self._store.start_anew()
+        self._answers = [(client, _failure(error)) for client, _ in self._answers]
+
+    # -- connections ------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError as error:
+            _logger.warning("the queue could not accept a connection: %s", error)
+            return
+        if len(self._clients) >= MAX_CONNECTIONS:
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._selector.register(connection, selectors.EVENT_READ)
+        client = _Client(connection, patience=self._clock.monotonic() + SILENCE)
+        self._clients[connection.fileno()] = client
+
+    def _queue(self, client: _Client, reply: Reply) -> None:
+        if client.socket.fileno() not in self._clients:
+            return
+        client.unsent += pack(encoder.encode(reply))
+        if len(client.unsent) > _MAX_UNREAD:
+            _logger.warning("closed a connection to the queue that does not read its answers")
+            self._hang_up(client)
+        else:
+            self._write(client)
+
+    def _write(self, client: _Client) -> None:
+        try:
+            while client.unsent:
+                del client.unsent[: client.socket.send(client.unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._hang_up(client)
+            return
+        interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.unsent else 0)
+        if self._selector.get_key(client.socket).events != interest:
+            self._selector.modify(client.socket, interest)
+
+    def _hang_up(self, client: _Client) -> None:
+        if self._clients.pop(client.socket.fileno(), None) is None:
+            return
+        self._selector.unregister(client.socket)
+        client.socket.close()
+        self._store.release(client.leased, delay=0.0)
+
+    def _hang_up_on_the_silent(self) -> None:
+        now = self._clock.monotonic()
+        for client in list(self._clients.values()):
+            if client.patience is not None and client.patience <= now:
+                self._hang_up(client)
+
+    def _time_to_next(self) -> float | None:
+        """Seconds until the loop has something to do without being asked."""
+        moments = [waiter.until for waiter in self._waiters]
+        moments += [client.patience for client in self._clients.values() if client.patience is not None]
+        if any(isinstance(waiter.request, Lease) for waiter in self._waiters):
+            release = self._store.next_release()
+            moments += [release] if release is not None else []
+        return max(0.0, min(moments) - self._clock.monotonic()) if moments else None
+
+
+def _failure(error: AgentError) -> Reply:
+    kinds = {QueueFull: "full", InvalidRequest: "invalid"}
+    return Reply(error=str(error), kind=kinds.get(type(error), "failed"))
+
+
+def _listen(path: Path) -> socket.socket:
+    """A listening socket at ``path`` that only this user can use. A socket left by a killed broker goes."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.setblocking(False)
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(128)
+    return listener

@@ -1,0 +1,53 @@
+"""What each request does to the store. The broker and the in-memory twin both answer with this."""
+
+from __future__ import annotations
+
+from shared.queue.messages import (
+    Ack,
+    Bury,
+    GetState,
+    Lease,
+    Put,
+    Release,
+    Reply,
+    Request,
+    SetState,
+    Stats,
+    WatchState,
+)
+from shared.queue.store import Store
+
+
+def answer(store: Store, request: Request) -> Reply | None:
+    """Apply ``request``; None means: nothing yet, ask again later (a lease or watch that may wait).
+
+    Raises:
+        QueueFull, InvalidRequest, SpoolCorrupt: nothing was done.
+    """
+    with store.translated():
+        if isinstance(request, Put):
+            store.put(request.topic, request.messages, request.state)
+        elif isinstance(request, Lease):
+            leased = store.lease(request.topics, request.limit, request.seconds)
+            return Reply(leased=leased) if leased else None
+        elif isinstance(request, Ack):
+            store.ack(request.ids)
+        elif isinstance(request, Release):
+            store.release(request.ids, request.delay)
+        elif isinstance(request, Bury):
+            store.bury(request.ids, request.reason)
+        elif isinstance(request, SetState):
+            store.set_state(request.values, request.durable)
+        elif isinstance(request, GetState):
+            return Reply(entries=store.get_state(request.prefix), version=store.version)
+        elif isinstance(request, WatchState):
+            entries = store.get_state(request.prefix, newer_than=request.version)
+            return Reply(entries=entries, version=store.version) if entries else None
+        elif isinstance(request, Stats):
+            return Reply(stats=store.stats())
+    return Reply()
+
+
+def nothing(store: Store, request: Request) -> Reply:
+    """The answer when the wait of a lease or watch is over."""
+    return Reply(version=store.version) if isinstance(request, WatchState) else Reply()

@@ -1,0 +1,39 @@
+"""The queue without a broker: the same store, in this process's memory. For tests and simulations."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from shared.errors import AgentError
+from shared.queue.client import PATIENCE, Queue, QueueRefused
+from shared.queue.handler import answer, nothing
+from shared.queue.messages import Lease, Reply, Request, WatchState
+from shared.queue.store import InvalidRequest, Limits, Store
+from shared.timing import SYSTEM_CLOCK, Clock
+
+
+class MemoryQueue(Queue):
+    """Thread-safe. Behaves as the broker does; what waits, waits."""
+
+    def __init__(self, limits: Limits | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.store = Store(":memory:", limits, clock)
+        self._changed = threading.Condition()
+
+    def call(self, request: Request, patience: float = PATIENCE) -> Reply:
+        wait = request.wait if isinstance(request, (Lease, WatchState)) else 0.0
+        until = time.monotonic() + wait
+        with self._changed:
+            while True:
+                try:
+                    reply = answer(self.store, request)
+                    self.store.commit()
+                except InvalidRequest:
+                    raise
+                except AgentError as error:
+                    raise QueueRefused(f"the queue could not do it: {error}") from error
+                if reply is not None:
+                    self._changed.notify_all()
+                    return reply
+                if not self._changed.wait(until - time.monotonic()):
+                    return nothing(self.store, request)

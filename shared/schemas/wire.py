@@ -1,0 +1,35 @@
+"""What every model of the contract shares: UTC datetimes ending in ``Z`` and strictness."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+
+from shared.timing import iso
+
+
+def _as_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=timezone.utc)
+    return moment.astimezone(timezone.utc)
+
+
+UtcDatetime = Annotated[datetime, AfterValidator(_as_utc), PlainSerializer(iso, when_used="json")]
+"""A datetime; one without a zone is UTC (SPEC section 3). Serialised with a ``Z``."""
+
+
+class Outgoing(BaseModel):
+    """Base of what we send: immutable, and a typo in a field name is an error here, not at Central."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json().encode()
+
+
+class Incoming(BaseModel):
+    """Base of what Central sends: immutable; fields we do not know are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")

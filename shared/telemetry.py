@@ -1,0 +1,80 @@
+"""Every Prometheus metric the agent has, declared once, and snapshots of them that cross processes.
+
+Each worker counts in its own process and publishes a snapshot as queue state; health merges the snapshots
+(workers/health/exposition.py) and is the only one that speaks HTTP to Prometheus.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it so
+
+REGISTRY = CollectorRegistry(auto_describe=False)
+
+_SECONDS_OF_TASKS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+_SECONDS_OF_CALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+def _counter(name: str, doc: str, *labels: str) -> Counter:
+    return Counter(f"cloudoptim_{name}", doc, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, doc: str, *labels: str) -> Gauge:
+    return Gauge(f"cloudoptim_{name}", doc, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    return Histogram(f"cloudoptim_{name}", doc, labels, buckets=buckets, registry=REGISTRY)
+
+
+# Tasks (task-runner)
+TASKS_RECEIVED = _counter("tasks_received", "Tasks received, repeats included.", "source")
+TASKS_DROPPED = _counter("tasks_dropped", "Tasks received and not answered.", "reason")
+TASKS = _counter("tasks", "Tasks answered.", "task_type", "status")
+TASK_SECONDS = _histogram("task_duration_seconds", "Start to result.", _SECONDS_OF_TASKS, "task_type")
+TASKS_IN_PROGRESS = _gauge("tasks_in_progress", "Tasks being executed.")
+TASKS_WAITING = _gauge("tasks_waiting", "Tasks claimed and not started.")
+TASK_AGE = _gauge("task_oldest_age_seconds", "Age of the longest running task.")
+EVICTIONS = _counter("evictions", "Eviction requests by the API server's answer.", "code")
+PODS_LEFT = _gauge("drain_pods_remaining", "Pods running drains still wait for.")
+PODS_BLOCKED = _gauge("drain_pods_blocked", "Pods of running drains that a disruption budget holds.")
+
+# Metrics (metrics)
+COLLECTIONS = _counter("metrics_collections", "Samples of the cluster's totals.", "result")
+RELISTS = _counter("relists", "Full lists of a watched resource.", "resource", "reason")
+SELF_CHECKS = _counter("metrics_self_checks", "Comparisons of the totals with a count.", "resource", "result")
+CHANGES = _counter("watch_changes", "Changes received on a watch.", "resource")
+
+# Events (event-watcher)
+EVENTS_SEEN = _counter("events_observed", "Occurrences worth forwarding.", "event_type")
+EVENTS_PUT = _counter("events_queued", "Events put on the queue after aggregation.", "event_type")
+EVENTS_DROPPED = _counter("events_dropped", "Occurrences dropped in a storm.", "event_type")
+
+# Uplink (heartbeat)
+DELIVERIES = _counter("deliveries", "Deliveries to Central.", "topic", "result")
+DEAD_LETTERS = _counter("dead_letters", "Messages Central refused for good.", "topic")
+CENTRAL_CONNECTED = _gauge("central_connected", "1 while Central answers.")
+REGISTERED = _gauge("registered", "1 once Central took the registration.")
+
+# Connections (whoever has one)
+CENTRAL_SECONDS = _histogram(
+    "central_request_duration_seconds", "Calls to Central.", _SECONDS_OF_CALLS, "call", "code"
+)
+KUBE_SECONDS = _histogram(
+    "kube_request_duration_seconds", "Calls to the API server.", _SECONDS_OF_CALLS, "verb", "code"
+)
+KUBE_CONNECTED = _gauge("kube_connected", "1 while the API server answers this worker.", "worker")
+STREAM_CONNECTED = _gauge("stream_connected", "1 while the task stream is open and alive.")
+RECONNECTS = _counter("reconnects", "Connections or watches opened again.", "target")
+RETRIES = _counter("loop_failures", "Passes of a worker's loop that failed and were retried.", "loop")
+
+
+def snapshot() -> dict[str, list[tuple[str, dict[str, str], float]]]:
+    """This process's samples that were ever touched: family -> [(sample name, labels, value)]."""
+    families: dict[str, list[tuple[str, dict[str, str], float]]] = {}
+    for family in REGISTRY.collect():
+        samples = [(sample.name, dict(sample.labels), float(sample.value)) for sample in family.samples]
+        if any(value for _, _, value in samples) or family.type == "gauge":
+            families[family.name] = samples
+    return families

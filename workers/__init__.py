@@ -1,0 +1,1 @@
+"""The five programs supervisord runs; a worker never imports another worker."""
