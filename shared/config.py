@@ -149,12 +149,8 @@ class Central:
     """The Central Server."""
 
     url: str = setting("CENTRAL_SERVER_URL", _url, "Base URL of the Central Server; HTTPS in production.")
-    poll_seconds: float = setting(
-        "TASK_POLL_INTERVAL_SECONDS", _SECONDS, "Seconds between two polls for tasks.", 10.0
-    )
-    heartbeat_seconds: float = setting(
-        "HEARTBEAT_INTERVAL_SECONDS", _SECONDS, "Seconds between two heartbeats.", 30.0
-    )
+    poll_seconds: float = setting("TASK_POLL_INTERVAL_SECONDS", _SECONDS, "Seconds between two polls for tasks.", 10.0)
+    heartbeat_seconds: float = setting("HEARTBEAT_INTERVAL_SECONDS", _SECONDS, "Seconds between two heartbeats.", 30.0)
     ca_bundle: str | None = setting(
         "REQUESTS_CA_BUNDLE", str, "File of the private CAs that sign Central's certificate.", None
     )
@@ -263,9 +259,7 @@ class Tasks:
 class Metrics:
     """The sample of the cluster's totals and its cost."""
 
-    interval_seconds: float = setting(
-        "METRICS_POLL_INTERVAL_SECONDS", _SECONDS, "Seconds between two samples.", 60.0
-    )
+    interval_seconds: float = setting("METRICS_POLL_INTERVAL_SECONDS", _SECONDS, "Seconds between two samples.", 60.0)
     spot_label: tuple[str, str] | None = setting(
         "SPOT_NODE_LABEL", _label, "One more label, key=value, that marks a spot node.", None
     )
@@ -338,9 +332,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     problems: list[str] = []
     api_key = _load_api_key(environ, problems)
     given: dict[str, dict[str, Any]] = {"central": {"api_key": api_key}}
-    groups = {
-        name: _load_group(group, environ, problems, **given.get(name, {})) for name, group in _GROUPS.items()
-    }
+    groups = {name: _load_group(group, environ, problems, **given.get(name, {})) for name, group in _GROUPS.items()}
     if problems:
         raise ConfigurationError(problems)
     return Settings(**groups)

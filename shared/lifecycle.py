@@ -25,6 +25,7 @@ from shared.errors import EXIT_CONFIG, AgentError, ConfigurationError
 from shared.identity import instance_id
 from shared.programs import Programs
 from shared.queue.client import Queue, QueueClient
+from shared.state import TELEMETRY, WORKER
 from shared.timing import SYSTEM_CLOCK, Backoff, Clock
 
 PUBLISH_SECONDS = 5.0
@@ -79,6 +80,7 @@ class Process:
 
     def __post_init__(self) -> None:
         self.started_at = self.clock.monotonic()
+        self.facts: dict[str, Any] = {}
         self._connections: dict[str, dict[str, Any]] = {}
         self._news = threading.Event()
 
@@ -95,6 +97,11 @@ class Process:
         """``to`` did not answer; ``why`` is shown by /ready."""
         self._note(to, False, str(why))
 
+    def kubernetes_answered(self, ok: bool, why: str) -> None:
+        """The API server did or did not answer; what Kube reports to."""
+        telemetry.KUBE_CONNECTED.labels(self.name).set(int(ok))
+        self._note("kubernetes", ok, why)
+
     def _note(self, to: str, ok: bool, detail: str) -> None:
         before = self._connections.get(to, {}).get("ok")
         self._connections[to] = {"ok": ok, "detail": detail[:300]}
@@ -110,9 +117,10 @@ class Process:
             "uptime": round(self.uptime, 1),
             "overdue": self.beats.overdue(),
             "connections": self._connections,
+            **self.facts,
         }
         self.queue.set_state(
-            {f"worker/{self.name}": status, f"telemetry/{self.name}": [os.getpid(), telemetry.snapshot()]},
+            {WORKER + self.name: status, TELEMETRY + self.name: [os.getpid(), telemetry.snapshot()]},
             patience=patience,
         )
 

@@ -53,9 +53,7 @@ class JsonLine(JsonFormatter):
         super().__init__()
         self._fixed = {"cluster_id": cluster_id, "component": component}
 
-    def add_fields(
-        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
-    ) -> None:
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         log_data["timestamp"] = iso(datetime.fromtimestamp(record.created, timezone.utc))
         log_data["level"] = record.levelname
         log_data.update(self._fixed)

@@ -6,7 +6,7 @@ import http.client
 import socket
 import xmlrpc.client
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.errors import TemporaryError
 
@@ -18,6 +18,15 @@ _TIMEOUT = 5.0
 
 _SHUTDOWN_STATE = 6
 """Fault of every call once supervisord stops (or reloads): supervisor/xmlrpc.py, Faults.SHUTDOWN_STATE."""
+
+
+class ProgramState(NamedTuple):
+    """What supervisord says of a program."""
+
+    word: str
+    """running, starting, backoff, stopping, stopped, exited, fatal or unknown."""
+    since_start: float
+    """Seconds since it was started last."""
 
 
 class SupervisorUnavailable(TemporaryError):
@@ -40,8 +49,8 @@ class Programs:
             return True
         return bool(state["statename"] != "RUNNING")
 
-    def states(self) -> dict[str, str]:
-        """Each program's state in supervisord's words, lower case: running, starting, backoff, fatal, ...
+    def states(self) -> dict[str, ProgramState]:
+        """Each program's state by its name.
 
         Raises:
             SupervisorUnavailable: there is nobody to ask, or it is stopping.
@@ -50,10 +59,13 @@ class Programs:
             programs = self._call("supervisor.getAllProcessInfo")
         except xmlrpc.client.Fault as fault:
             raise SupervisorUnavailable(f"supervisord does not tell: {fault.faultString}") from fault
-        return {program["name"]: program["statename"].lower() for program in programs}
+        return {
+            program["name"]: ProgramState(program["statename"].lower(), float(program["now"] - program["start"]))
+            for program in programs
+        }
 
     def restart(self, program: str) -> None:
-        """Stop and start one program, waiting for neither.
+        """Kill a hung program; supervisord starts it again. SIGTERM would wait for it to answer.
 
         Raises:
             SupervisorUnavailable: supervisord is not there, is stopping, or does not know the program.

@@ -37,6 +37,9 @@ class PreloadedOptions(ServerOptions):  # type: ignore[misc]  # supervisor has n
 
     cluster_id = ""
     log_format = "json"
+    parse_criticals: list[str]
+    parse_warnings: list[str]
+    parse_infos: list[str]
 
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Called in the forked child, file descriptors already in place. Does not return.
@@ -49,11 +52,17 @@ class PreloadedOptions(ServerOptions):  # type: ignore[misc]  # supervisor has n
         os._exit(run_in_place(module, env))
 
     def make_logger(self) -> None:
+        """supervisord's own logger, its lines as JSON from the first on."""
+        first_lines = self.parse_criticals, self.parse_warnings, self.parse_infos
+        self.parse_criticals, self.parse_warnings, self.parse_infos = [], [], []
         super().make_logger()
         if self.log_format == "json":
             for handler in self.logger.handlers:
                 if isinstance(handler, loggers.StreamHandler):
                     handler.emit = JsonEmitter(self.cluster_id)
+        for log, lines in zip((self.logger.critical, self.logger.warn, self.logger.info), first_lines, strict=True):
+            for line in lines:
+                log(line)
 
 
 class JsonEmitter:

@@ -46,6 +46,16 @@ RELISTS = _counter("relists", "Full lists of a watched resource.", "resource", "
 SELF_CHECKS = _counter("metrics_self_checks", "Comparisons of the totals with a count.", "resource", "result")
 CHANGES = _counter("watch_changes", "Changes received on a watch.", "resource")
 
+# The cluster (metrics)
+NODES = _gauge("cluster_nodes", "Nodes by how their capacity was bought.", "capacity")
+NODES_READY = _gauge("cluster_nodes_ready", "Nodes that are Ready.")
+PODS = _gauge("cluster_pods", "Pods by phase.", "phase")
+CPU = _gauge("cluster_cpu_cores", "CPU allocatable, requested, and limited to.", "kind")
+MEMORY = _gauge("cluster_memory_bytes", "Memory allocatable, requested, and limited to.", "kind")
+UTILISATION = _gauge("cluster_utilization_ratio", "Usage over allocatable, where usage is known.", "resource")
+COST = _gauge("cluster_cost_dollars_per_hour", "Current cost by how the capacity was bought.", "capacity")
+PRICED = _gauge("cluster_priced_nodes", "Nodes by the source of their price.", "source")
+
 # Events (event-watcher)
 EVENTS_SEEN = _counter("events_observed", "Occurrences worth forwarding.", "event_type")
 EVENTS_PUT = _counter("events_queued", "Events put on the queue after aggregation.", "event_type")
@@ -58,9 +68,7 @@ CENTRAL_CONNECTED = _gauge("central_connected", "1 while Central answers.")
 REGISTERED = _gauge("registered", "1 once Central took the registration.")
 
 # Connections (whoever has one)
-CENTRAL_SECONDS = _histogram(
-    "central_request_duration_seconds", "Calls to Central.", _SECONDS_OF_CALLS, "call", "code"
-)
+CENTRAL_SECONDS = _histogram("central_request_duration_seconds", "Calls to Central.", _SECONDS_OF_CALLS, "call", "code")
 KUBE_SECONDS = _histogram(
     "kube_request_duration_seconds", "Calls to the API server.", _SECONDS_OF_CALLS, "verb", "code"
 )
@@ -68,6 +76,17 @@ KUBE_CONNECTED = _gauge("kube_connected", "1 while the API server answers this w
 STREAM_CONNECTED = _gauge("stream_connected", "1 while the task stream is open and alive.")
 RECONNECTS = _counter("reconnects", "Connections or watches opened again.", "target")
 RETRIES = _counter("loop_failures", "Passes of a worker's loop that failed and were retried.", "loop")
+
+# The agent itself (health)
+INFO = _gauge("agent_info", "Always 1; the labels say which agent this is.", "version", "cluster_id")
+READY = _gauge("agent_ready", "1 while /ready is true.")
+HEALTHY = _gauge("agent_healthy", "1 while /health is healthy.")
+WORKER_UP = _gauge("worker_up", "1 while the worker runs and is not hung.", "worker")
+WORKER_RESTARTS = _counter("worker_restarts", "Times a worker was seen with a new pid.", "worker")
+QUEUE_DEPTH = _gauge("queue_depth", "Messages waiting to be delivered.", "topic")
+QUEUE_BYTES = _gauge("queue_bytes", "Bytes of messages waiting to be delivered.", "topic")
+QUEUE_AGE = _gauge("queue_oldest_age_seconds", "Age of the message at the front.", "topic")
+QUEUE_DROPPED = _counter("queue_dropped", "Messages lost for want of room since the spool began.", "topic")
 
 
 def snapshot() -> dict[str, list[tuple[str, dict[str, str], float]]]:

@@ -21,9 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="cloudoptim-agent", description="The CloudOptim client agent.")
     commands = parser.add_subparsers(dest="command", required=True)
     run_parser = commands.add_parser("run", help="run supervisord with the five workers, in the foreground")
-    run_parser.add_argument(
-        "-c", "--configuration", type=Path, help=f"default: {_CONF} here or beside the code"
-    )
+    run_parser.add_argument("-c", "--configuration", type=Path, help=f"default: {_CONF} here or beside the code")
     commands.add_parser("version", help="print the version")
     arguments = parser.parse_args(argv)
     if arguments.command == "version":

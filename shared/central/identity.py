@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared import __version__
+from shared import USER_AGENT
 from shared.config import ApiKey
-
-USER_AGENT = f"cloudoptim-agent/{__version__}"
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,7 @@ def parse(text: str | bytes) -> list[Push]:
         return [Unknown("neither an object nor a list")]
     kind = frame.get("type")
     if kind == "task":
-        return (
-            [PushedTask(frame["task"])] if isinstance(frame.get("task"), dict) else [Unknown("no task in it")]
-        )
+        return [PushedTask(frame["task"])] if isinstance(frame.get("task"), dict) else [Unknown("no task in it")]
     if kind == "cancel":
         task_id = frame.get("task_id")
         return [PushedCancel(task_id)] if isinstance(task_id, str) else [Unknown("cancel without a task_id")]
@@ -145,9 +143,7 @@ class TaskStream:
             refusal = error_of("stream", error.status_code, error.resp_headers or {}, "")
             raise refusal or TemporaryError(f"Central's stream did not open: {error}") from error
         except (websocket.WebSocketException, ssl.SSLError, OSError, ValueError) as error:
-            raise TemporaryError(
-                f"Central's stream is not reachable: {type(error).__name__}: {error}"
-            ) from error
+            raise TemporaryError(f"Central's stream is not reachable: {type(error).__name__}: {error}") from error
         self._socket.settimeout(self._ping_seconds)
         _cap_frames(self._socket)
 

@@ -48,6 +48,36 @@ class Answer:
     body: bytes
 
 
+class Hangup:
+    """Ends a stream that another thread reads, at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._response: urllib3.HTTPResponse | None = None
+        self.used = False
+
+    def attach(self, response: urllib3.HTTPResponse) -> None:
+        """The stream to end; ended right away if it comes too late."""
+        with self._lock:
+            self._response = response
+            if self.used:
+                _shut(response)
+
+    def use(self) -> None:
+        """End the stream, now and any later one."""
+        with self._lock:
+            self.used = True
+            if self._response is not None:
+                _shut(self._response)
+
+
+def _shut(response: urllib3.HTTPResponse) -> None:
+    try:
+        response.shutdown()
+    except (ValueError, OSError, RuntimeError):
+        pass  # It ended by itself a moment ago.
+
+
 class Kube:
     """Thread-safe. Settings are loaded at first use, so that a worker can start before they are there."""
 
@@ -88,9 +118,7 @@ class Kube:
         answer = self.exchange(method, path, query, body, content_type)
         if 200 <= answer.status < 300:
             return answer.body
-        raise error_of(
-            parse_status(answer.status, answer.body), f"{method} {path}", retry_after(answer.headers)
-        )
+        raise error_of(parse_status(answer.status, answer.body), f"{method} {path}", retry_after(answer.headers))
 
     def exchange(
         self,
@@ -115,24 +143,28 @@ class Kube:
         response.release_conn()
         return Answer(response.status, response.headers, content)
 
-    def lines(self, path: str, query: Mapping[str, Any], silence: float) -> Iterator[bytes]:
-        """The lines of a streamed answer as they come, until the server ends it.
+    def lines(
+        self, path: str, query: Mapping[str, Any], silence: float, hangup: Hangup | None = None
+    ) -> Iterator[bytes]:
+        """The lines of a streamed answer as they come, until the server ends it or ``hangup`` is used.
 
         Raises:
             What ``call`` raises; KubeUnavailable also when nothing came for ``silence`` seconds.
         """
         response = self._open("GET", path, query, None, JSON, silence)
         try:
+            if hangup is not None:
+                hangup.attach(response)
             if response.status != 200:
                 body = read_body(response, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
-                raise error_of(
-                    parse_status(response.status, body), f"GET {path}", retry_after(response.headers)
-                )
+                raise error_of(parse_status(response.status, body), f"GET {path}", retry_after(response.headers))
             rest = b""
             while chunk := response.read1(256 * 1024):
                 *complete, rest = (rest + chunk).split(b"\n")
                 yield from (line for line in complete if line)
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            if hangup is not None and hangup.used:
+                return
             raise self._unavailable(f"GET {path}", error) from error
         finally:
             response.close()
@@ -177,9 +209,7 @@ class Kube:
         started, code = self._clock.monotonic(), "error"
         try:
             client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-            answer = client.call_api(
-                method, url, headers, body, _request_timeout=(CONNECT_TIMEOUT, read_timeout)
-            )
+            answer = client.call_api(method, url, headers, body, _request_timeout=(CONNECT_TIMEOUT, read_timeout))
             response: urllib3.HTTPResponse = answer.response
             code = str(response.status)
         except (ApiException, ConfigException, urllib3.exceptions.HTTPError, OSError) as error:

@@ -7,11 +7,11 @@ from datetime import datetime
 import msgspec
 
 
-class Struct(msgspec.Struct, rename="camel", gc=False):
+class Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Base of all decoded parts: Kubernetes' camelCase names, and nothing the garbage collector must walk."""
 
 
-class Owner(Struct):
+class Owner(Struct, frozen=True):
     """An ownerReference."""
 
     kind: str
@@ -21,7 +21,7 @@ class Owner(Struct):
     api_version: str = ""
 
 
-class Meta(Struct):
+class Meta(Struct, frozen=True):
     """ObjectMeta."""
 
     name: str = ""
@@ -37,7 +37,7 @@ class Meta(Struct):
     finalizers: list[str] | None = None
 
 
-class ListMeta(Struct):
+class ListMeta(Struct, frozen=True):
     """Metadata of a list."""
 
     resource_version: str = ""
@@ -45,7 +45,7 @@ class ListMeta(Struct):
     remaining_item_count: int | None = None
 
 
-class Condition(Struct):
+class Condition(Struct, frozen=True):
     """A condition of a node or pod."""
 
     type: str

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from shared.kube.connection import Kube
+from shared.kube.connection import Hangup, Kube
 from shared.kube.errors import KubeUnavailable, error_of, parse_status
 from shared.kube.objects import ListMeta, Meta
 
@@ -30,7 +30,7 @@ ALL: Mapping[str, str] = MappingProxyType({})
 """No selector."""
 
 
-class Page(msgspec.Struct, Generic[T]):
+class Page(msgspec.Struct, Generic[T], frozen=True):
     """Part of a list."""
 
     items: list[T] = []
@@ -99,6 +99,7 @@ class Resource(Generic[T]):
         query: Mapping[str, str] = ALL,
         seconds: float | None = None,
         silence: float = BOOKMARK_SILENCE,
+        hangup: Hangup | None = None,
     ) -> Iterator[Change[T]]:
         """What changed after ``version``, until the server ends the watch (after ``seconds``).
 
@@ -114,7 +115,7 @@ class Resource(Generic[T]):
             "resourceVersion": version,
             "timeoutSeconds": int(seconds if seconds is not None else random.uniform(*WATCH_SECONDS)),
         }
-        for line in self._kube.lines(self._path, asked, silence):
+        for line in self._kube.lines(self._path, asked, silence, hangup):
             try:
                 yield self._decode_change(line)
             except msgspec.DecodeError as error:

@@ -63,9 +63,7 @@ class Limits:
     """Bounds of what waits: bytes of bodies in all, and messages of each topic."""
 
     total_bytes: int = 48 * 1024 * 1024
-    messages: dict[str, int] = field(
-        default_factory=lambda: {RESULTS: 10_000, EVENTS: 50_000, METRICS: 1_440}
-    )
+    messages: dict[str, int] = field(default_factory=lambda: {RESULTS: 10_000, EVENTS: 50_000, METRICS: 1_440})
 
 
 @dataclass
@@ -189,9 +187,7 @@ class Store:
         for key, value in values.items():
             self._version += 1
             before = self._state.get(key)
-            self._state[key] = _Retained(
-                msgspec.Raw(bytes(value)), self._version, self._clock.monotonic(), durable
-            )
+            self._state[key] = _Retained(msgspec.Raw(bytes(value)), self._version, self._clock.monotonic(), durable)
             if value == NULL:
                 self._remember_removal(key)
                 if before is not None and before.durable:
@@ -208,9 +204,7 @@ class Store:
         return [
             Entry(key, kept.value, kept.version, now - kept.set_at)
             for key, kept in self._state.items()
-            if key.startswith(prefix)
-            and kept.version > newer_than
-            and (newer_than >= 0 or kept.value != NULL)
+            if key.startswith(prefix) and kept.version > newer_than and (newer_than >= 0 or kept.value != NULL)
         ]
 
     @property
@@ -228,9 +222,7 @@ class Store:
             (oldest,) = self._db.execute(
                 "SELECT put_at FROM message WHERE topic = ? ORDER BY id LIMIT 1", (topic,)
             ).fetchone() or (now,)
-            stats[topic] = TopicStats(
-                fill.depth, fill.bytes, max(0.0, now - oldest), fill.dropped, fill.buried
-            )
+            stats[topic] = TopicStats(fill.depth, fill.bytes, max(0.0, now - oldest), fill.dropped, fill.buried)
         return stats
 
     def commit(self) -> None:
@@ -301,9 +293,7 @@ class Store:
         """Drop the oldest message of ``victim`` for one of ``topic``; False when it may not, or has none."""
         if victim not in _DROPPED_FOR[topic]:
             return False
-        row = self._db.execute(
-            "SELECT id FROM message WHERE topic = ? ORDER BY id LIMIT 1", (victim,)
-        ).fetchone()
+        row = self._db.execute("SELECT id FROM message WHERE topic = ? ORDER BY id LIMIT 1", (victim,)).fetchone()
         if row is None:
             return False
         self._remove(row[0])

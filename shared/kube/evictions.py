@@ -1,0 +1,149 @@
+"""The eviction subresource: one request, and what each of its answers means (rules 10-17 of a drain).
+
+The answers were checked against a real API server v1.36; they come from Kubernetes'
+pkg/registry/core/pod/storage/eviction.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from shared import telemetry
+from shared.kube.connection import Answer, Kube
+from shared.kube.errors import Status, parse_status, retry_after
+from shared.kube.pods import Pod, pod_path
+
+BUDGET_PAUSE = 5.0
+"""Seconds between two tries of a pod that its budget holds, as kubectl drain waits."""
+
+_BUDGET_NAME = re.compile(r"""(?:disruption budget |poddisruptionbudget\S* ")([a-z0-9][-a-z0-9.]*)""")
+
+
+class Verdict(Enum):
+    """What an eviction's answer means for the pod."""
+
+    ACCEPTED = "accepted"
+    """It terminates; wait for its end."""
+    GONE = "gone"
+    """It is not there any more, or another pod has its name."""
+    BLOCKED = "blocked"
+    """A disruption budget does not allow it now."""
+    DENIED = "denied"
+    """An admission webhook refuses; it may change its mind."""
+    RETRY = "retry"
+    """The API server is busy or failing, or the namespace is going: try again."""
+    REFUSED = "refused"
+    """Trying again cannot help this pod."""
+    FORBIDDEN = "forbidden"
+    """RBAC does not grant it, for this pod or any other of the namespace."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer to one eviction."""
+
+    verdict: Verdict
+    code: int
+    """HTTP status; 0 when there was no answer."""
+    detail: str
+    """For a person: why, in the API server's words or ours."""
+    pause: float = 0.0
+    """Seconds to wait before the next try."""
+    budget: str | None = None
+    """Name of the disruption budget that blocks, where the answer says it."""
+
+
+def evict(kube: Kube, pod: Pod, grace_seconds: int | None, dry_run: bool = False) -> Outcome:
+    """Ask the API server to evict exactly this ``pod``.
+
+    Raises:
+        KubeUnavailable, Unauthorized: no answer.
+    """
+    options: dict[str, object] = {"preconditions": {"uid": pod.uid}}
+    if grace_seconds is not None:
+        options["gracePeriodSeconds"] = grace_seconds
+    if dry_run:
+        options["dryRun"] = ["All"]
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod.metadata.name, "namespace": pod.metadata.namespace},
+        "deleteOptions": options,
+    }
+    path = f"{pod_path(pod.metadata.namespace, pod.metadata.name)}/eviction"
+    answer = kube.exchange("POST", path, None, body)
+    telemetry.EVICTIONS.labels(str(answer.status)).inc()
+    return outcome_of(answer, pod)
+
+
+def delete(kube: Kube, pod: Pod, grace_seconds: int) -> Outcome:
+    """DELETE exactly this ``pod``: past all budgets.
+
+    Raises:
+        KubeUnavailable, Unauthorized: no answer.
+    """
+    options = {"gracePeriodSeconds": grace_seconds, "preconditions": {"uid": pod.uid}}
+    answer = kube.exchange("DELETE", pod_path(pod.metadata.namespace, pod.metadata.name), None, options)
+    outcome = outcome_of(answer, pod)
+    if "cannot delete resource" in outcome.detail:
+        hint = "disable_eviction needs the forced-delete component of the bundle, which grants delete on pods"
+        return Outcome(Verdict.FORBIDDEN, answer.status, f"{outcome.detail}; {hint}")
+    return outcome
+
+
+def outcome_of(answer: Answer, pod: Pod) -> Outcome:
+    """What ``answer`` means. Pure."""
+    code = answer.status
+    if 200 <= code < 300:
+        return Outcome(Verdict.ACCEPTED, code, "evicted")
+    status = parse_status(code, answer.body)
+    said = status.message or status.reason or f"status {code}"
+    if code in (404, 409):
+        # 409 is the UID precondition: the pod we meant is gone and its name is taken.
+        return Outcome(Verdict.GONE, code, said)
+    if code == 429:
+        return _too_many(status, said, answer.headers, pod)
+    if code == 403:
+        return _forbidden(status, said, pod)
+    if code >= 500:
+        if "more than one PodDisruptionBudget" in said:
+            return Outcome(Verdict.REFUSED, code, f"{said}; leave one of the budgets that select it")
+        return Outcome(Verdict.RETRY, code, said, retry_after(answer.headers) or 1.0)
+    return Outcome(Verdict.REFUSED, code, said)
+
+
+def _too_many(status: Status, said: str, headers: Mapping[str, str], pod: Pod) -> Outcome:
+    for cause in status.causes:
+        if cause.reason == "DisruptionBudget":
+            detail = f"{said} {cause.message}".strip() + _unready_hint(pod)
+            pause = max(BUDGET_PAUSE, retry_after(headers) or 0.0)
+            return Outcome(Verdict.BLOCKED, 429, detail, pause, _budget_in(cause.message))
+    # API throttling, whose body may be plain text.
+    return Outcome(Verdict.RETRY, 429, f"the API server throttles: {said}", retry_after(headers) or 1.0)
+
+
+def _forbidden(status: Status, said: str, pod: Pod) -> Outcome:
+    if status.has_cause("NamespaceTerminating"):
+        if pod.terminating:
+            return Outcome(Verdict.ACCEPTED, 403, "its namespace is terminating and so is the pod")
+        return Outcome(Verdict.RETRY, 403, said, BUDGET_PAUSE)
+    if "cannot create resource" in said:
+        missing = 'RBAC must allow verb "create" on resource "pods/eviction" in API group ""'
+        return Outcome(Verdict.FORBIDDEN, 403, f"{said}; {missing}")
+    if "poddisruptionbudget" in said.lower():
+        return Outcome(Verdict.BLOCKED, 403, said, BUDGET_PAUSE, _budget_in(said))
+    return Outcome(Verdict.DENIED, 403, said, BUDGET_PAUSE)
+
+
+def _budget_in(message: str) -> str | None:
+    match = _BUDGET_NAME.search(message)
+    return match[1] if match else None
+
+
+def _unready_hint(pod: Pod) -> str:
+    if pod.is_ready:
+        return ""
+    return "; the pod is not Ready: unhealthyPodEvictionPolicy AlwaysAllow on the budget would let it go"

@@ -1,0 +1,71 @@
+"""Nodes: what the agent reads of one, and the three things it writes."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from shared.kube.connection import MERGE_PATCH, Kube
+from shared.kube.objects import Condition, Meta, Struct
+from shared.kube.reads import Resource
+
+PATH = "/api/v1/nodes"
+
+
+class NodeSpec(Struct, frozen=True):
+    provider_id: str = msgspec.field(name="providerID", default="")
+    unschedulable: bool = False
+
+
+class NodeStatus(Struct, frozen=True):
+    allocatable: dict[str, str] = {}
+    conditions: list[Condition] = []
+
+
+class Node(Struct, frozen=True):
+    """A node, as far as we look at it."""
+
+    metadata: Meta
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+    @property
+    def ready(self) -> Condition | None:
+        """The Ready condition, which a node has from its first heartbeat on."""
+        return next((condition for condition in self.status.conditions if condition.type == "Ready"), None)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready is not None and self.ready.status == "True"
+
+
+_decoder = msgspec.json.Decoder(Node)
+
+
+class Nodes(Resource[Node]):
+    """Reads and writes of nodes."""
+
+    def __init__(self, kube: Kube) -> None:
+        super().__init__(kube, PATH, Node)
+
+    def find(self, name: str) -> Node:
+        """The node as the API server has it now. Raises NotFound."""
+        return _decoder.decode(self._kube.get(_path(name)))
+
+    def set_unschedulable(self, name: str, unschedulable: bool) -> Node:
+        """Cordon or uncordon in one PATCH; the node afterwards. Raises NotFound, Forbidden."""
+        # Null, not false: `kubectl uncordon` leaves no field behind either.
+        return self._patch(name, {"spec": {"unschedulable": True if unschedulable else None}})
+
+    def set_labels(self, name: str, labels: dict[str, str | None]) -> Node:
+        """Set labels, or remove those that are null; the node afterwards. Raises NotFound, Forbidden."""
+        return self._patch(name, {"metadata": {"labels": labels}})
+
+    def _patch(self, name: str, patch: dict[str, Any]) -> Node:
+        return _decoder.decode(self._kube.call("PATCH", _path(name), None, patch, MERGE_PATCH))
+
+
+def _path(name: str) -> str:
+    return f"{PATH}/{quote(name, safe='')}"

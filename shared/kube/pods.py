@@ -1,0 +1,115 @@
+"""Pods: what tasks need to know of one, and what they do to it (evictions have a module of their own)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from shared.kube.connection import MERGE_PATCH, Kube
+from shared.kube.objects import Condition, Meta, Owner, Struct, controller_of
+from shared.kube.reads import Resource
+
+PATH = "/api/v1/pods"
+
+MIRROR = "kubernetes.io/config.mirror"
+"""Annotation of a static pod's image in the API: the kubelet runs it from a file, deleting it is futile."""
+
+
+class Toleration(Struct, frozen=True):
+    key: str = ""
+    operator: str = ""
+    effect: str = ""
+
+
+class Volume(Struct, frozen=True):
+    name: str = ""
+    empty_dir: dict[str, Any] | None = None
+    persistent_volume_claim: dict[str, Any] | None = None
+
+
+class PodSpec(Struct, frozen=True):
+    node_name: str = ""
+    volumes: list[Volume] | None = None
+    tolerations: list[Toleration] | None = None
+    priority_class_name: str = ""
+    termination_grace_period_seconds: int | None = None
+
+
+class PodStatus(Struct, frozen=True):
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    start_time: datetime | None = None
+    conditions: list[Condition] | None = None
+
+
+class Pod(Struct, frozen=True):
+    """A pod, as far as a task looks at it."""
+
+    metadata: Meta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def name(self) -> str:
+        """``namespace/name``, as people write it."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def uid(self) -> str:
+        return self.metadata.uid
+
+    @property
+    def controller(self) -> Owner | None:
+        return controller_of(self.metadata)
+
+    @property
+    def ended(self) -> bool:
+        """Succeeded or Failed: nothing runs any more."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+    @property
+    def terminating(self) -> bool:
+        return self.metadata.deletion_timestamp is not None
+
+    @property
+    def is_ready(self) -> bool:
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions or ())
+
+    def annotation(self, key: str) -> str | None:
+        return (self.metadata.annotations or {}).get(key)
+
+    def label(self, key: str) -> str | None:
+        return (self.metadata.labels or {}).get(key)
+
+
+_decoder = msgspec.json.Decoder(Pod)
+
+
+class Pods(Resource[Pod]):
+    """Reads and writes of pods, those of one ``namespace`` or all."""
+
+    def __init__(self, kube: Kube, namespace: str | None = None) -> None:
+        super().__init__(kube, f"/api/v1/namespaces/{quote(namespace)}/pods" if namespace else PATH, Pod)
+
+    def find(self, namespace: str, name: str) -> Pod:
+        """The pod as the API server has it now. Raises NotFound."""
+        return _decoder.decode(self._kube.get(pod_path(namespace, name)))
+
+    def set_labels(self, namespace: str, name: str, labels: dict[str, str | None], uid: str) -> Pod:
+        """Set labels, or remove those that are null, of the pod ``uid`` only. Raises NotFound, Conflict."""
+        patch = {"metadata": {"labels": labels, "uid": uid}}
+        return _decoder.decode(self._kube.call("PATCH", pod_path(namespace, name), None, patch, MERGE_PATCH))
+
+
+def pod_path(namespace: str, name: str) -> str:
+    """The pod's path in the API."""
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
+
+
+def on_node(node: str) -> dict[str, str]:
+    """The query for the pods bound to ``node``."""
+    return {"fieldSelector": f"spec.nodeName={node}"}

@@ -1,0 +1,28 @@
+"""Keys of the queue's retained state by which the workers tell each other things."""
+
+REGISTRATION = "registration"
+"""heartbeat → task-runner: registering was tried, so tasks may be claimed."""
+
+CLUSTER = "cluster"
+"""metrics → heartbeat: version, provider, region and number of nodes, for the registration."""
+
+DRAIN_ENDED = "drain-ended"
+"""task-runner → metrics: a drain ended, so a sample is due."""
+
+HEALTH = "health"
+"""health → heartbeat: how the workers are."""
+
+WORKER = "worker/"
+"""every worker → health: pid, uptime, late loops, connections."""
+
+TELEMETRY = "telemetry/"
+"""every worker → health: what it counted."""
+
+REFUSED = "refused/"
+"""task-runner, heartbeat → heartbeat: Central does not accept the key."""
+
+TASK = "task/"
+"""task-runner → itself: the journal of claimed and finished tasks (durable)."""
+
+CHECKPOINT = "checkpoint/"
+"""event-watcher → itself: how far it came (durable)."""

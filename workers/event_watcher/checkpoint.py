@@ -1,0 +1,55 @@
+"""How far a watch came, kept with what was forwarded, so that a restart neither loses nor repeats."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.schemas.events import ClusterEvent
+from shared.timing import iso
+
+LATENESS = timedelta(minutes=5)
+"""How long after it happened something may show up, clocks of nodes being what they are."""
+
+RECENT = 1000
+"""Ids of what was forwarded last that a restart remembers, for each watch."""
+
+
+class Checkpoint:
+    """One watch's resourceVersion, the time up to which it saw everything, and the ids forwarded lately."""
+
+    def __init__(self, record: Any = None) -> None:
+        kept = record if isinstance(record, dict) else {}
+        moment = kept.get("time")
+        self.version: str = kept.get("version", "")
+        self.time = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
+        self._recent: deque[str] = deque(kept.get("recent", ()), maxlen=RECENT)
+        self._before = frozenset(self._recent)
+
+    def record(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "version": self.version,
+            "time": iso(self.time) if self.time else None,
+            "recent": list(self._recent),
+        }
+
+    def moved(self, version: str, now: datetime) -> None:
+        """The watch has seen everything up to ``version``, which is ``now``."""
+        self.version, self.time = version, now
+
+    def is_news(self, event: ClusterEvent) -> bool:
+        """Whether the occurrence was not forwarded before.
+
+        A pod's status goes on showing an old OOM kill for days: what is older than the checkpoint, give or
+        take latecomers, is history. Of what is not, the ids forwarded before a restart are known.
+        """
+        if self.time is not None and event.last_seen < self.time - LATENESS:
+            return False
+        return event.event_id not in self._before
+
+    def forwarded(self, events: Iterable[ClusterEvent]) -> None:
+        """Remember their ids for the next start."""
+        self._recent.extend(event.event_id for event in events)

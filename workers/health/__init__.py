@@ -1,0 +1,1 @@
+"""Hosts the queue; answers /health, /ready and /metrics."""

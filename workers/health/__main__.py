@@ -1,0 +1,28 @@
+"""Starts the health worker: the queue's broker first, so that the others find it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from shared import lifecycle
+from shared.queue.broker import Broker
+from shared.queue.store import Store
+from workers.health.worker import HealthWorker
+
+
+def main() -> int:
+    process = lifecycle.start("health")
+    agent = process.settings.agent
+    agent.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    broker = Broker(agent.queue_socket, Store(agent.spool))
+    thread = threading.Thread(target=broker.serve, name="broker", daemon=True)
+    thread.start()
+    status = lifecycle.run(process, HealthWorker(process))
+    broker.stop()
+    thread.join(timeout=2.0)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""One Prometheus page from what the five processes counted, right across their restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from shared import telemetry
+
+Sample = tuple[str, tuple[tuple[str, str], ...]]
+"""A sample's name and its labels, sorted."""
+
+Families = Mapping[str, Iterable[tuple[str, Mapping[str, str], float]]]
+"""What a worker publishes: family to samples (shared.telemetry.snapshot)."""
+
+
+class Totals:
+    """Sums over programs. What a program counted before it restarted stays counted."""
+
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        self._ended: dict[Sample, float] = {}
+        self._current: dict[str, tuple[int, dict[Sample, float]]] = {}
+        for name, labels, value in (saved or {}).get("ended", ()):
+            self._ended[(name, tuple((key, text) for key, text in labels))] = value
+
+    def update(self, program: str, pid: int, families: Families) -> bool:
+        """Take in what ``program`` published; whether an earlier process of it was closed off."""
+        samples = {
+            (name, tuple(sorted(labels.items()))): value
+            for entries in families.values()
+            for name, labels, value in entries
+        }
+        before = self._current.get(program)
+        restarted = before is not None and before[0] != pid
+        if before is not None and restarted:
+            for sample, value in before[1].items():
+                if _accumulates(sample[0]):
+                    self._ended[sample] = self._ended.get(sample, 0.0) + value
+        self._current[program] = (pid, samples)
+        return restarted
+
+    def forget_gauges(self, program: str) -> None:
+        """The program is silent: what it measured is no longer so; what it counted stays counted."""
+        if program in self._current:
+            pid, samples = self._current[program]
+            self._current[program] = (pid, {s: v for s, v in samples.items() if _accumulates(s[0])})
+
+    def saved(self) -> dict[str, Any]:
+        """The sums of ended processes, to be kept across a restart of this one."""
+        return {"ended": [[name, [list(label) for label in labels], v] for (name, labels), v in self._ended.items()]}
+
+    def samples(self) -> dict[Sample, float]:
+        """Every sample, summed."""
+        total = dict(self._ended)
+        for _, samples in self._current.values():
+            for sample, value in samples.items():
+                total[sample] = total.get(sample, 0.0) + value
+        return total
+
+
+def _accumulates(name: str) -> bool:
+    """Whether a sample of this name counts (counters, histograms) rather than measures (gauges)."""
+    return name.endswith(("_total", "_bucket", "_count", "_sum"))
+
+
+class _Page(Collector):
+    def __init__(self, samples: Mapping[Sample, float]) -> None:
+        self._samples = samples
+
+    def collect(self) -> Iterator[Metric]:
+        by_family: dict[str, list[tuple[Sample, float]]] = {}
+        for sample, value in self._samples.items():
+            by_family.setdefault(_family_of(sample[0]), []).append((sample, value))
+        for declared in telemetry.REGISTRY.collect():
+            family = Metric(declared.name, declared.documentation, declared.type)
+            for (name, labels), value in sorted(by_family.get(declared.name, ()), key=_order):
+                family.add_sample(name, dict(labels), value)
+            if family.samples:
+                yield family
+
+
+def _family_of(name: str) -> str:
+    for suffix in ("_total", "_bucket", "_count", "_sum"):
+        if name.endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _order(entry: tuple[Sample, float]) -> Any:
+    """Series by series, and within one the buckets by their bound, +Inf last."""
+    (name, labels), _ = entry
+    bound = next((float(value) for key, value in labels if key == "le"), 0.0)
+    return [label for label in labels if label[0] != "le"], name, bound
+
+
+def render(totals: Totals) -> bytes:
+    """The page in the text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Page(totals.samples()))
+    return generate_latest(registry)

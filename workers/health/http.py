@@ -1,0 +1,100 @@
+"""The three endpoints: a small HTTP server that cannot be talked to death."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+CONCURRENT = 16
+"""Requests answered at once; more are turned away, which costs nothing."""
+
+_TIMEOUT = 5.0
+"""Seconds a client may take for its request, and for reading the answer."""
+
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+_logger = logging.getLogger(__name__)
+
+Answer = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+Endpoint = Callable[[], Answer]
+
+
+def as_json(status: int, body: dict[str, Any]) -> Answer:
+    return status, "application/json", json.dumps(body).encode() + b"\n"
+
+
+class EndpointServer(ThreadingHTTPServer):
+    """Serves ``endpoints`` by path. ``port`` 0 takes any free one; see ``server_port``."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, address: str, port: int, endpoints: dict[str, Endpoint]) -> None:
+        self.endpoints = endpoints
+        self._slots = threading.BoundedSemaphore(CONCURRENT)
+        super().__init__((address, port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._slots.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        _logger.debug("a client of the endpoints went away", exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request per connection; GET and HEAD only."""
+
+    timeout = _TIMEOUT
+    server: EndpointServer
+    server_version = "cloudoptim-agent"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def _answer(self, with_body: bool) -> None:
+        endpoint = self.server.endpoints.get(urlsplit(self.path).path.rstrip("/") or "/")
+        if endpoint is None:
+            known = ", ".join(self.server.endpoints)
+            status, kind, body = as_json(404, {"error": f"not found; there are {known}"})
+        else:
+            try:
+                status, kind, body = endpoint()
+            except Exception:
+                _logger.exception("%s failed", self.path)
+                status, kind, body = as_json(500, {"error": "see the agent's log"})
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Probes come every few seconds; they are not worth a line."""
+        _logger.debug("%s %s", self.address_string(), format % args)
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,236 @@
+"""The health worker: looks at all programs every other second, keeps the verdict for the endpoints."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from shared import __version__, telemetry
+from shared.errors import AgentError, TemporaryError
+from shared.lifecycle import Loop, Process, Worker
+from shared.programs import PROGRAMS, ProgramState, SupervisorUnavailable
+from shared.queue.client import value
+from shared.queue.messages import Entry
+from shared.state import HEALTH, REGISTRATION, TELEMETRY, WORKER
+from workers.health.exposition import Totals, render
+from workers.health.http import PROMETHEUS, Answer, EndpointServer, as_json
+from workers.health.rules import SILENCE, Verdict, WorkerFacts, judge, worker_state
+
+ASSESS_SECONDS = 1.0
+"""How often the verdict is renewed."""
+
+_ASK_SUPERVISORD = 5.0
+"""How often supervisord is asked: it answers from the loop that captures all logs."""
+
+_STALE_VERDICT = 10.0
+"""Seconds after which a verdict that was not renewed is none: this very worker hangs."""
+
+_FORGIVE = 600.0
+"""Seconds after which an earlier hang of a worker is forgotten."""
+
+_SAVED = "counters"
+"""Key of the durable state that keeps what ended processes counted."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Assessment:
+    verdict: Verdict
+    at: float
+
+
+class HealthWorker(Worker):
+    """Asks the queue as any other worker would: a broker that does not answer shows at once."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._assessment: _Assessment | None = None
+        self._supervised: dict[str, ProgramState] = {}
+        self._asked_supervisord = float("-inf")
+        self._restarted: dict[str, float] = {}
+        self._totals: Totals | None = None
+        self._dropped: dict[str, int] = {}
+        settings = process.settings.health
+        endpoints = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
+        self.server = EndpointServer(settings.address, settings.port, endpoints)
+        telemetry.INFO.labels(__version__, process.settings.agent.cluster_id).set(1)
+
+    def loops(self) -> list[Loop]:
+        return [
+            Loop("assess", self.assess, patience=30.0, slowest_retry=2.0),
+            Loop("http", self._serve, patience=float("inf")),
+        ]
+
+    def _serve(self) -> float:
+        self.server.serve_forever(poll_interval=0.5)
+        return 0.0
+
+    # -- endpoints --------------------------------------------------------------------------------
+
+    def health(self) -> Answer:
+        """200 and ``healthy``, or 503 with the reasons."""
+        verdict = self._verdict()
+        body: dict[str, Any] = {
+            "status": "healthy" if verdict.healthy else "unhealthy",
+            "uptime_seconds": int(self._process.uptime),
+        }
+        if not verdict.healthy:
+            body["reasons"] = verdict.reasons
+        return as_json(200 if verdict.healthy else 503, body)
+
+    def ready(self) -> Answer:
+        """200 when ready, else 503, with the reasons."""
+        verdict = self._verdict()
+        body: dict[str, Any] = {
+            "ready": verdict.ready,
+            "central_server_connected": verdict.central,
+            "k8s_api_connected": verdict.kubernetes,
+        }
+        if verdict.reasons:
+            body["reasons"] = verdict.reasons
+        return as_json(200 if verdict.ready else 503, body)
+
+    def metrics(self) -> Answer:
+        """The page for Prometheus."""
+        return 200, PROMETHEUS, render(self._totals or Totals())
+
+    def _verdict(self) -> Verdict:
+        now = time.monotonic()
+        if self._assessment is not None and now - self._assessment.at < _STALE_VERDICT:
+            return self._assessment.verdict
+        starting = self._assessment is None and self._process.uptime < _STALE_VERDICT
+        reason = "the agent starts" if starting else "the health worker is stuck"
+        return Verdict(healthy=starting, ready=False, central=False, kubernetes=False, reasons=[reason])
+
+    # -- assessment -------------------------------------------------------------------------------
+
+    def assess(self) -> float:
+        """Renew the verdict; restart a worker that hangs, once."""
+        self._ask_supervisord()
+        try:
+            entries = self._read_state()
+            alive = True
+        except TemporaryError as error:
+            _logger.error("the queue does not answer: %s", error)
+            entries, alive = {}, False
+        workers = {name: self._facts(name, entries) for name in PROGRAMS}
+        registered = REGISTRATION in entries
+        verdict = judge(workers, alive, registered, self._restarted_lately())
+        self._assessment = _Assessment(verdict, time.monotonic())
+        self._restart_hung(workers)
+        self._count(workers, entries, verdict)
+        if alive:
+            self._tell(workers, entries, verdict)
+        return ASSESS_SECONDS
+
+    def _read_state(self) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        for prefix in (WORKER, TELEMETRY, REGISTRATION):
+            entries.update(self._process.queue.get_state(prefix, patience=2.0))
+        return entries
+
+    def _facts(self, name: str, entries: dict[str, Entry]) -> WorkerFacts:
+        supervised = self._supervised.get(name)
+        entry = entries.get(WORKER + name)
+        said = value(entry) if entry is not None else {}
+        return WorkerFacts(
+            supervised=supervised.word if supervised else None,
+            running_for=supervised.since_start if supervised else None,
+            age=entry.age if entry is not None else None,
+            overdue=said.get("overdue", {}),
+            connections={to: c for to, c in said.get("connections", {}).items() if to != "stream"},
+        )
+
+    def _ask_supervisord(self) -> None:
+        if time.monotonic() - self._asked_supervisord < _ASK_SUPERVISORD:
+            return
+        self._asked_supervisord = time.monotonic()
+        try:
+            self._supervised = self._process.programs.states()
+        except SupervisorUnavailable as error:
+            _logger.debug("%s", error)
+            self._supervised = {}
+
+    def _restarted_lately(self) -> frozenset[str]:
+        now = time.monotonic()
+        self._restarted = {name: at for name, at in self._restarted.items() if now - at < _FORGIVE}
+        return frozenset(self._restarted)
+
+    def _restart_hung(self, workers: dict[str, WorkerFacts]) -> None:
+        for name, facts in workers.items():
+            if name == self._process.name or worker_state(facts) != "stale" or name in self._restarted:
+                continue
+            late = ", ".join(f"{loop} by {seconds:g} s" for loop, seconds in facts.overdue.items())
+            _logger.error("worker %s hangs (%s); restarting it", name, late or "it says nothing")
+            self._restarted[name] = time.monotonic()
+            try:
+                self._process.programs.restart(name)
+            except SupervisorUnavailable as error:
+                _logger.error("%s", error)
+
+    def _tell(self, workers: dict[str, WorkerFacts], entries: dict[str, Entry], verdict: Verdict) -> None:
+        """What the heartbeat passes on to Central."""
+        runner = entries.get(f"{WORKER}task-runner")
+        summary = {
+            "ready": verdict.ready,
+            "uptime_seconds": round(self._process.uptime, 1),
+            "k8s_api_connected": verdict.kubernetes,
+            "workers": {name: worker_state(facts) for name, facts in workers.items()},
+            "tasks_in_progress": value(runner).get("tasks_in_progress", 0) if runner is not None else 0,
+        }
+        self._process.queue.set_state({HEALTH: summary})
+
+    # -- telemetry --------------------------------------------------------------------------------
+
+    def _count(self, workers: dict[str, WorkerFacts], entries: dict[str, Entry], verdict: Verdict) -> None:
+        telemetry.READY.set(int(verdict.ready))
+        telemetry.HEALTHY.set(int(verdict.healthy))
+        for name, facts in workers.items():
+            telemetry.WORKER_UP.labels(name).set(int(worker_state(facts) == "running"))
+        if self._totals is None:
+            saved = self._saved_counters()
+            if saved is None:
+                return
+            self._totals = Totals(saved)
+        restarted = False
+        for key, entry in entries.items():
+            if not key.startswith(TELEMETRY):
+                continue
+            program = key[len(TELEMETRY) :]
+            pid, families = value(entry)
+            if self._totals.update(program, pid, families):
+                telemetry.WORKER_RESTARTS.labels(program).inc()
+                restarted = True
+            if entry.age > SILENCE:
+                self._totals.forget_gauges(program)
+        if restarted:
+            self._process.queue.set_state({_SAVED: self._totals.saved()}, durable=True)
+        self._count_queue()
+
+    def _saved_counters(self) -> dict[str, Any] | None:
+        """What an earlier run of this worker kept; None while the queue does not answer."""
+        try:
+            entry = self._process.queue.get_state(_SAVED, patience=1.0).get(_SAVED)
+        except AgentError:
+            return None
+        return dict(value(entry)) if entry is not None else {}
+
+    def _count_queue(self) -> None:
+        try:
+            stats = self._process.queue.stats(patience=1.0)
+        except AgentError:
+            return
+        for topic, fill in stats.items():
+            telemetry.QUEUE_DEPTH.labels(topic).set(fill.depth)
+            telemetry.QUEUE_BYTES.labels(topic).set(fill.bytes)
+            telemetry.QUEUE_AGE.labels(topic).set(fill.oldest_age)
+            telemetry.QUEUE_DROPPED.labels(topic).inc(max(0, fill.dropped - self._dropped.get(topic, 0)))
+            self._dropped[topic] = fill.dropped
+
+    def close(self, pod_stopping: bool) -> None:
+        """Answer no more."""
+        self.server.shutdown()
+        self.server.server_close()

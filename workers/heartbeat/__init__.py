@@ -1,0 +1,1 @@
+"""The uplink: registers, beats, delivers the outbox, deregisters."""

@@ -1,0 +1,24 @@
+"""Starts the heartbeat."""
+
+from __future__ import annotations
+
+import sys
+
+from shared import lifecycle
+from shared.central.client import CentralClient
+from shared.central.identity import Caller
+from workers.heartbeat.delivery import Delivery
+from workers.heartbeat.worker import HeartbeatWorker
+
+
+def main() -> int:
+    process = lifecycle.start("heartbeat")
+    url, cluster_id = process.settings.central.url, process.settings.agent.cluster_id
+    caller = Caller(process.settings.central.api_key, process.instance_id)
+    client = CentralClient(url, cluster_id, caller)
+    delivery = Delivery(process.queue, CentralClient(url, cluster_id, caller), cluster_id)
+    return lifecycle.run(process, HeartbeatWorker(process, client, delivery))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Delivers the outbox: results before events before metrics, each until Central took or refused it for good."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+
+from shared import telemetry
+from shared.central.client import CentralClient
+from shared.central.verdicts import TooLarge
+from shared.errors import PermanentError, TemporaryError
+from shared.logs import cut_middle
+from shared.queue.client import Queue
+from shared.queue.messages import EVENTS, RESULTS, TOPICS, Leased
+
+LEASE_SECONDS = 120.0
+"""Longer than any one delivery takes with its time-outs."""
+
+BATCH_MESSAGES = 200
+BATCH_BYTES = 256 * 1024
+"""Size of one POST of events, before compression."""
+
+_CUT_LOGS = (16 * 1024, 1024)
+"""Characters a result's logs are cut to, one after the other, when Central finds it too large."""
+
+PATIENT_TRIES = 5
+PARKED_SECONDS = 300.0
+"""A message that failed so often while others go through is set aside for a while, so as not to block them."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Moves messages from ``queue`` to Central."""
+
+    def __init__(self, queue: Queue, client: CentralClient, cluster_id: str) -> None:
+        self._queue = queue
+        self._client = client
+        self._cluster_id = cluster_id
+        self._failures: dict[str, int] = {}
+
+    def deliver_next(self, wait: float) -> bool:
+        """Deliver what a lease hands out; whether there was anything within ``wait`` seconds.
+
+        Raises:
+            TemporaryError, AuthenticationError: Central does not take it now; everything is queued again.
+        """
+        leased = self._queue.lease(TOPICS, BATCH_MESSAGES, LEASE_SECONDS, wait)
+        undelivered = {message.id for message in leased}
+        try:
+            for batch in _batches(leased):
+                self._deliver(batch)
+                undelivered -= {message.id for message in batch}
+        finally:
+            if undelivered:
+                self._queue.release(undelivered)
+        return bool(leased)
+
+    def _deliver(self, batch: Sequence[Leased]) -> None:
+        """Send one batch and acknowledge or bury it."""
+        topic, ids = batch[0].topic, [message.id for message in batch]
+        try:
+            self._send(batch)
+        except TooLarge as error:
+            if len(batch) == 1:
+                self._bury(batch, error)
+                return
+            _logger.info("%s; sending the batch in halves", error)
+            half = len(batch) // 2
+            self._deliver(batch[:half])
+            self._deliver(batch[half:])
+            return
+        except PermanentError as error:
+            self._bury(batch, error)
+            return
+        except TemporaryError as error:
+            telemetry.DELIVERIES.labels(topic, "retried").inc()
+            self._set_back(batch, error)
+            return
+        self._queue.ack(ids)
+        telemetry.DELIVERIES.labels(topic, "delivered").inc(len(batch))
+        for message in batch:
+            self._failures.pop(message.key, None)
+
+    def _send(self, batch: Sequence[Leased]) -> None:
+        first = batch[0]
+        if first.topic == RESULTS:
+            self._send_result(first)
+        elif first.topic == EVENTS:
+            body = b'{"cluster_id":%b,"events":[%b]}' % (
+                json.dumps(self._cluster_id).encode(),
+                b",".join(bytes(message.body) for message in batch),
+            )
+            self._client.send_events(body, _key_of(batch))
+        else:
+            self._client.send_metrics(bytes(first.body), first.key)
+
+    def _send_result(self, message: Leased) -> None:
+        """Send a result; one that is too large for Central with less and less of its logs."""
+        body = bytes(message.body)
+        for size in _CUT_LOGS:
+            try:
+                self._client.send_result(message.key, body, message.key)
+                return
+            except TooLarge as error:
+                _logger.warning("%s; cutting the logs of %s to %d characters", error, message.key, size)
+                result = json.loads(message.body)
+                body = json.dumps({**result, "logs": cut_middle(result["logs"], size)}).encode()
+        self._client.send_result(message.key, body, message.key)
+
+    def _bury(self, batch: Sequence[Leased], error: PermanentError) -> None:
+        topic = batch[0].topic
+        keys = ", ".join(message.key for message in batch[:5])
+        _logger.error("Central refuses %d of %s for good (%s): %s", len(batch), topic, keys, error)
+        telemetry.DEAD_LETTERS.labels(topic).inc(len(batch))
+        self._queue.bury([message.id for message in batch], str(error))
+
+    def _set_back(self, batch: Sequence[Leased], error: TemporaryError) -> None:
+        """Queue the batch again and report the failure, or park it when it fails where others pass.
+
+        Raises:
+            TemporaryError: ``error``, unless the batch was parked.
+        """
+        worst = 0
+        for message in batch:
+            self._failures[message.key] = self._failures.get(message.key, 0) + 1
+            worst = max(worst, self._failures[message.key])
+        if worst < PATIENT_TRIES or not self._central_takes_others():
+            raise error
+        _logger.warning("parking %d of %s for %d s: %s", len(batch), batch[0].topic, PARKED_SECONDS, error)
+        self._queue.release([message.id for message in batch], PARKED_SECONDS)
+
+    def _central_takes_others(self) -> bool:
+        """Whether Central answers at all: its list of tasks is a call without a body to object to."""
+        try:
+            self._client.tasks()
+        except (TemporaryError, PermanentError):
+            return False
+        return True
+
+
+def _batches(leased: Sequence[Leased]) -> Iterator[list[Leased]]:
+    """Events together, in posts of a bounded size; results and samples one by one, as Central's API has it."""
+    batch: list[Leased] = []
+    size = 0
+    for message in leased:
+        if batch and (message.topic != EVENTS or size + len(bytes(message.body)) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += len(bytes(message.body))
+    if batch:
+        yield batch
+
+
+def _key_of(batch: Sequence[Leased]) -> str:
+    """An idempotency key: the same for the same messages, however often they are sent."""
+    digest = hashlib.sha256("\n".join(message.key for message in batch).encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,255 @@
+"""The heartbeat's loops, and the goodbye."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from typing import Any
+
+from shared import __version__, telemetry
+from shared.central.client import CentralClient
+from shared.central.verdicts import NotOffered
+from shared.errors import EXIT_UNAUTHORIZED, AgentError, AuthenticationError, PermanentError, TemporaryError
+from shared.lifecycle import Loop, Process, Worker
+from shared.queue.client import value
+from shared.refusals import Refusal, clear_refusal, refusals, report_refusal
+from shared.schemas.agent import Deregistration, Heartbeat, Registration
+from shared.state import CLUSTER, HEALTH, REGISTRATION
+from shared.timing import Deadline, jittered
+from workers.heartbeat.delivery import Delivery
+
+_CLUSTER_WAIT = 3.0
+"""Seconds to wait for the metrics worker's facts before registering without them."""
+
+_FLUSH_SECONDS = 12.0
+"""How long the last deliveries may take; with the deregistration, below stopwaitsecs 20."""
+
+_logger = logging.getLogger(__name__)
+
+
+class HeartbeatWorker(Worker):
+    """Has two connections to Central, so that a slow delivery never delays a heartbeat."""
+
+    def __init__(self, process: Process, client: CentralClient, delivery: Delivery) -> None:
+        self._process = process
+        self._client = client
+        self._delivery = delivery
+        self._calling = threading.Lock()
+        self._delivering = threading.Lock()
+        self._closed = False
+        self._registered = False
+        self._fatal = False
+
+    def loops(self) -> list[Loop]:
+        return [
+            Loop("register", self.register, patience=90.0),
+            Loop("beat", self.beat, patience=90.0),
+            Loop("deliver", self.deliver, patience=300.0),
+            Loop("refusals", self.decide),
+        ]
+
+    # -- registration -----------------------------------------------------------------------------
+
+    def register(self) -> float:
+        """Register until Central took it; keep the queue's state saying so, also after the broker restarted."""
+        entry = self._process.queue.get_state(REGISTRATION).get(REGISTRATION)
+        known = value(entry) if entry is not None else {}
+        if known.get("instance_id") == self._process.instance_id and known.get("ok"):
+            self._registered = True  # By this process, or the one before it.
+        telemetry.REGISTERED.set(int(self._registered))
+        if self._registered:
+            if not known.get("ok"):
+                self._tell_registration(ok=True)
+            return 5.0
+        try:
+            self._call(self._client.register, self._registration().to_json())
+        except NotOffered as error:
+            _logger.info("Central has no registration, going on without: %s", error)
+        except AgentError:
+            self._tell_registration(ok=False)
+            raise
+        self._registered = True
+        self._tell_registration(ok=True)
+        _logger.info("registered cluster %s as instance %s", self._cluster_id, self._process.instance_id)
+        return 5.0
+
+    def _tell_registration(self, ok: bool) -> None:
+        news = {"instance_id": self._process.instance_id, "tried": True, "ok": ok}
+        self._process.queue.set_state({REGISTRATION: news})
+
+    def _registration(self) -> Registration:
+        facts = self._cluster_facts()
+        return Registration(
+            cluster_id=self._cluster_id,
+            instance_id=self._process.instance_id,
+            agent_version=__version__,
+            timestamp=self._process.clock.now(),
+            kubernetes_version=facts.get("kubernetes_version"),
+            provider=facts.get("provider"),
+            region=facts.get("region"),
+            node_count=facts.get("node_count"),
+            task_types=sorted(self._process.settings.tasks.allowed_types),
+        )
+
+    def _cluster_facts(self) -> dict[str, Any]:
+        """What metrics knows of the cluster by now; nothing if it does not say so soon."""
+        version, deadline = 0, Deadline.after(_CLUSTER_WAIT, self._process.clock)
+        while not deadline.expired and not self._process.stop.is_set():
+            entries, version = self._process.queue.watch_state(CLUSTER, version, min(1.0, deadline.remaining))
+            if CLUSTER in entries:
+                facts: dict[str, Any] = value(entries[CLUSTER]) or {}
+                return facts
+        return {}
+
+    # -- heartbeat --------------------------------------------------------------------------------
+
+    def beat(self) -> float:
+        """One heartbeat; the seconds until the next."""
+        self._call(self._client.heartbeat, self._heartbeat("healthy").to_json())
+        clear_refusal(self._process.queue, "heartbeat")
+        return jittered(self._process.settings.central.heartbeat_seconds)
+
+    def _heartbeat(self, status: str) -> Heartbeat:
+        health: dict[str, Any] = {}
+        stats = self._process.queue.stats()
+        entry = self._process.queue.get_state(HEALTH).get(HEALTH)
+        if entry is not None:
+            health = value(entry) or {}
+        if status == "healthy" and not health.get("ready", False):
+            status = "degraded"
+        return Heartbeat.model_validate(
+            {
+                "cluster_id": self._cluster_id,
+                "instance_id": self._process.instance_id,
+                "agent_version": __version__,
+                "timestamp": self._process.clock.now(),
+                "status": status,
+                "uptime_seconds": health.get("uptime_seconds", round(self._process.uptime, 1)),
+                "k8s_api_connected": health.get("k8s_api_connected", False),
+                "workers": health.get("workers", {}),
+                "tasks_in_progress": health.get("tasks_in_progress", 0),
+                "queue_depth": {topic: fill.depth for topic, fill in stats.items()},
+                "dropped": {topic: fill.dropped for topic, fill in stats.items()},
+            }
+        )
+
+    # -- delivery ---------------------------------------------------------------------------------
+
+    def deliver(self) -> float:
+        """Deliver one lease of the outbox, waiting for it to fill."""
+        with self._delivering:
+            if self._closed:
+                return 1.0
+            try:
+                if self._delivery.deliver_next(wait=5.0):
+                    self._process.connected("central")
+            except AuthenticationError as error:
+                report_refusal(self._process.queue, "heartbeat", error, self._process.clock)
+                raise
+        return 0.0
+
+    # -- refusals ---------------------------------------------------------------------------------
+
+    def decide(self) -> float:
+        """Stop the pod once a refusal of the key is confirmed: a person has to look."""
+        for worker, refusal in refusals(self._process.queue).items():
+            if refusal.confirmed and not self._fatal:
+                self._fatal = True
+                self._stop_the_pod(worker, refusal)
+        return 2.0
+
+    def _stop_the_pod(self, worker: str, refusal: Refusal) -> None:
+        agent = self._process.settings.agent
+        reason = (
+            f"Central refused the API key {refusal.times} times over {refusal.last - refusal.first:.0f} s"
+            f" ({worker}): {refusal.reason}. Put the right key into the Secret; the agent stops."
+        )
+        _logger.critical("%s", reason)
+        for path, text in (
+            (agent.fatal_file, json.dumps({"status": EXIT_UNAUTHORIZED, "reason": reason})),
+            (agent.termination_log, reason),
+        ):
+            try:
+                path.write_text(text, encoding="utf-8")
+            except OSError as error:
+                _logger.error("cannot write the reason to %s: %s", path, error)
+        self._process.programs.shut_down()
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def close(self, pod_stopping: bool) -> None:
+        """When the pod stops: deliver what is left, then deregister as the last call Central sees."""
+        if not pod_stopping:
+            return
+        deadline = Deadline.after(_FLUSH_SECONDS, self._process.clock)
+        if not self._delivering.acquire(timeout=_FLUSH_SECONDS):
+            _logger.warning("a delivery does not end; deregistering all the same")
+        self._closed = True
+        with self._calling:
+            self._flush(deadline)
+            self._deregister()
+            self._client.close()
+
+    def _flush(self, deadline: Deadline) -> None:
+        while not deadline.expired and not self._fatal:
+            try:
+                if not self._delivery.deliver_next(wait=0.0):
+                    return
+            except AgentError as error:
+                _logger.warning("the last deliveries fail: %s", error)
+                threading.Event().wait(min(1.0, deadline.remaining))
+        _logger.warning("messages are left undelivered: %s", self._left())
+
+    def _left(self) -> str:
+        try:
+            return ", ".join(f"{fill.depth} {topic}" for topic, fill in self._process.queue.stats().items())
+        except AgentError as error:
+            return str(error)
+
+    def _deregister(self) -> None:
+        if self._fatal or not self._registered:
+            return
+        goodbye = Deregistration(
+            cluster_id=self._cluster_id,
+            instance_id=self._process.instance_id,
+            timestamp=self._process.clock.now(),
+            reason="shutdown",
+        )
+        try:
+            self._client.deregister(goodbye.to_json())
+            _logger.info("deregistered")
+        except AgentError as error:
+            _logger.warning("deregistration failed: %s", error)
+
+    # -- calls ------------------------------------------------------------------------------------
+
+    @property
+    def _cluster_id(self) -> str:
+        return self._process.settings.agent.cluster_id
+
+    def _call(self, call: Any, body: bytes) -> None:
+        """One call on the heartbeat's own connection, noted for /ready. Nothing follows the deregistration."""
+        with self._calling:
+            if self._closed:
+                return
+            try:
+                call(body)
+            except AuthenticationError as error:
+                self._note(False, error)
+                report_refusal(self._process.queue, "heartbeat", error, self._process.clock)
+                raise
+            except PermanentError:
+                self._note(True)
+                raise
+            except TemporaryError as error:
+                self._note(False, error)
+                raise
+            self._note(True)
+
+    def _note(self, ok: bool, why: object = "") -> None:
+        telemetry.CENTRAL_CONNECTED.set(int(ok))
+        if ok:
+            self._process.connected("central")
+        else:
+            self._process.disconnected("central", why)

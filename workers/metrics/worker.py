@@ -1,0 +1,183 @@
+"""The metrics worker's loops: two watches that keep the totals, and the samples made of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import Counter
+from typing import Any
+
+from shared import telemetry
+from shared.errors import AgentError, TemporaryError
+from shared.kube.connection import Kube
+from shared.kube.nodes import Node, Nodes
+from shared.kube.pods import PATH as PODS
+from shared.kube.reads import Resource
+from shared.lifecycle import Loop, Process, Worker
+from shared.queue.messages import METRICS
+from shared.schemas.metrics import ClusterMetrics
+from shared.state import CLUSTER, DRAIN_ENDED
+from shared.timing import iso, jittered
+from workers.metrics.follow import Followed
+from workers.metrics.prices import GIB, OverrideFile, Price, price
+from workers.metrics.sample import take_sample
+from workers.metrics.totals import NodeRecord, NodeTotals, Pod, PodTotals
+from workers.metrics.usage import read_usage
+
+_FIRST_TOTALS = 1.0
+"""Seconds between two looks whether the first lists are complete."""
+
+_logger = logging.getLogger(__name__)
+
+
+class NotCounted(TemporaryError):
+    """The first list is not complete, so there are no totals yet."""
+
+
+class MetricsWorker(Worker):
+    """One watch for nodes, one for pods, one sample a minute."""
+
+    def __init__(self, process: Process, kube: Kube) -> None:
+        settings = process.settings.metrics
+        self._process = process
+        self._kube = kube
+        self._nodes: Followed[Node] = Followed(
+            "nodes",
+            Nodes(kube),
+            lambda: NodeTotals(settings.spot_label),
+            NodeTotals.put,
+            lambda totals, node: totals.remove(node.metadata.name),
+        )
+        self._pods: Followed[Pod] = Followed(
+            "pods",
+            Resource(kube, PODS, Pod),
+            PodTotals,
+            PodTotals.put,
+            lambda totals, pod: totals.remove(pod.metadata.uid),
+        )
+        self._overrides = OverrideFile(settings.prices_file)
+        self._sampling = threading.Lock()
+        self._kubernetes_version: str | None = None
+        self._drains_seen = 0
+
+    def loops(self) -> list[Loop]:
+        return [
+            Loop("nodes", lambda: self._follow(self._nodes, "nodes"), patience=150.0),
+            Loop("pods", lambda: self._follow(self._pods, "pods"), patience=150.0),
+            Loop("sample", self.sample, patience=120.0),
+            Loop("drains", self.await_drain, patience=90.0),
+        ]
+
+    def _follow(self, followed: Followed[Any], name: str) -> float:
+        return followed.follow(lambda: self._process.beats.expect(name, 150.0))
+
+    def sample(self) -> float:
+        """Put one sample on the queue; the seconds until the next."""
+        if self._nodes.totals is None or self._pods.totals is None:
+            telemetry.COLLECTIONS.labels("not_ready").inc()
+            return _FIRST_TOTALS
+        try:
+            self.put_sample()
+        except AgentError:
+            telemetry.COLLECTIONS.labels("failed").inc()
+            raise
+        telemetry.COLLECTIONS.labels("success").inc()
+        return jittered(self._process.settings.metrics.interval_seconds, 0.05)
+
+    def put_sample(self) -> None:
+        """Make a sample of the totals as they are and put it on the queue.
+
+        Raises:
+            NotCounted: there are no totals yet.
+            TemporaryError: the queue does not take it.
+        """
+        usage = read_usage(self._kube)
+        with self._sampling:
+            taken = self._take(usage)
+            key = f"{self._process.instance_id}/{iso(taken.timestamp)}"
+            self._process.queue.put(METRICS, [(key, taken.to_json())])
+            self._tell_cluster()
+        show(taken)
+
+    def _take(self, usage: Any) -> ClusterMetrics:
+        if self._nodes.totals is None or self._pods.totals is None:
+            raise NotCounted("the cluster is not listed yet")
+        overrides, factor = self._overrides.current(), self._process.settings.metrics.spot_price_factor
+
+        def price_of(record: NodeRecord) -> Price:
+            return price(record.identity, record.allocatable, overrides, {}, factor)
+
+        with self._nodes.lock, self._pods.lock:
+            return take_sample(
+                self._process.settings.agent.cluster_id,
+                self._process.clock.now(),
+                self._nodes.totals,
+                self._pods.totals,
+                usage,
+                price_of,
+                None,
+            )
+
+    def _tell_cluster(self) -> None:
+        """What the registration wants to know (it asks the queue, not the API server)."""
+        if self._kubernetes_version is None:
+            self._kubernetes_version = json.loads(self._kube.get("/version")).get("gitVersion")
+        identities = [record.identity for record in self._nodes.totals.nodes.values()]
+        facts = {
+            "kubernetes_version": self._kubernetes_version,
+            "provider": _commonest(what.provider for what in identities),
+            "region": _commonest(what.region for what in identities),
+            "node_count": len(identities),
+        }
+        self._process.queue.set_state({CLUSTER: facts})
+
+    def await_drain(self) -> float:
+        """Wait for a drain to end and sample at once: that is when the totals have changed."""
+        entries, version = self._process.queue.watch_state(DRAIN_ENDED, self._drains_seen, wait=20.0)
+        first, self._drains_seen = self._drains_seen == 0, version
+        if DRAIN_ENDED in entries and not first:
+            _logger.info("a drain ended; sampling now")
+            self.put_sample()
+        return 0.0
+
+    def close(self, pod_stopping: bool) -> None:
+        """The final snapshot, when the pod stops."""
+        if not pod_stopping:
+            return
+        try:
+            self.put_sample()
+            _logger.info("final snapshot queued")
+        except AgentError as error:
+            _logger.warning("no final snapshot: %s", error)
+
+
+def _commonest(values: Any) -> str | None:
+    counted = Counter(value for value in values if value)
+    return counted.most_common(1)[0][0] if counted else None
+
+
+def show(taken: ClusterMetrics) -> None:
+    """The sample as Prometheus gauges."""
+    telemetry.NODES.labels("spot").set(taken.spot_node_count)
+    telemetry.NODES.labels("on_demand").set(taken.on_demand_node_count - taken.unknown_capacity_node_count)
+    telemetry.NODES.labels("unknown").set(taken.unknown_capacity_node_count)
+    telemetry.NODES_READY.set(taken.ready_node_count)
+    for phase in ("running", "pending", "failed", "succeeded", "unknown"):
+        telemetry.PODS.labels(phase).set(getattr(taken, f"{phase}_pod_count"))
+    telemetry.CPU.labels("allocatable").set(taken.total_cpu_cores)
+    telemetry.CPU.labels("requested").set(taken.allocated_cpu_cores)
+    telemetry.CPU.labels("limit").set(taken.limit_cpu_cores)
+    telemetry.MEMORY.labels("allocatable").set(taken.total_memory_gb * GIB)
+    telemetry.MEMORY.labels("requested").set(taken.allocated_memory_gb * GIB)
+    telemetry.MEMORY.labels("limit").set(taken.limit_memory_gb * GIB)
+    telemetry.COST.labels("spot").set(taken.spot_cost_per_hour)
+    telemetry.COST.labels("on_demand").set(taken.on_demand_cost_per_hour)
+    telemetry.PRICED.clear()
+    for source, count in taken.priced_node_count_by_source.items():
+        telemetry.PRICED.labels(source).set(count)
+    telemetry.UTILISATION.clear()
+    for resource in ("cpu", "memory"):
+        percent = getattr(taken, f"{resource}_utilization_percent")
+        if percent is not None:
+            telemetry.UTILISATION.labels(resource).set(percent / 100.0)

@@ -1,0 +1,1 @@
+"""Receives tasks, executes them, puts their results on the queue."""

@@ -1,0 +1,30 @@
+"""Starts the task-runner."""
+
+from __future__ import annotations
+
+import sys
+
+from shared import USER_AGENT, lifecycle
+from shared.central.client import CentralClient
+from shared.central.identity import Caller
+from shared.central.stream import TaskStream
+from shared.kube.connection import Kube
+from workers.task_runner.evictor import PARALLEL
+from workers.task_runner.runner import Runner
+from workers.task_runner.worker import TaskRunner
+
+
+def main() -> int:
+    process = lifecycle.start("task-runner")
+    settings = process.settings
+    central, cluster_id = settings.central, settings.agent.cluster_id
+    caller = Caller(central.api_key, process.instance_id)
+    kube = Kube(settings.kubernetes.kubeconfig, USER_AGENT, process.kubernetes_answered, connections=PARALLEL + 8)
+    runner = Runner(settings, process.queue, kube)
+    client = CentralClient(central.url, cluster_id, caller)
+    stream = TaskStream(central.url, cluster_id, caller, central.ca_bundle)
+    return lifecycle.run(process, TaskRunner(process, runner, client, stream))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

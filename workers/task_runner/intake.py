@@ -1,0 +1,83 @@
+"""From what Central sent to a task that may be executed: pure decisions on one payload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared.schemas.parameters import PARAMETERS, Parameters
+from shared.schemas.tasks import Task
+
+_TASK_ID_MAX = 256
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A well-formed task of this cluster."""
+
+    task: Task
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A task that is answered ``failed`` at once."""
+
+    task_id: str
+    task_type: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Something that is logged and counted, and not answered."""
+
+    kind: str
+    """``no_id`` or ``other_cluster``; a metric's label."""
+    reason: str
+
+
+def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
+    """What to do with ``raw``, whatever it is. Never raises.
+
+    A task for another cluster is not answered: the answer could end the right agent's task.
+    """
+    if not isinstance(raw, dict):
+        return Dropped("no_id", f"a task that is a {type(raw).__name__}, not an object")
+    task_id = raw.get("task_id")
+    if not isinstance(task_id, str) or not 0 < len(task_id) <= _TASK_ID_MAX or not task_id.isprintable():
+        return Dropped("no_id", f"a task without a usable task_id ({str(task_id)[:80]!r})")
+    if isinstance(raw.get("cluster_id"), str) and raw["cluster_id"] != cluster_id:
+        return Dropped("other_cluster", f"task {task_id} is for cluster {raw['cluster_id'][:80]!r}")
+    kind = raw["task_type"] if isinstance(raw.get("task_type"), str) else ""
+    if kind and kind not in PARAMETERS:
+        known = ", ".join(PARAMETERS)
+        return Rejected(task_id, "unknown", f"unknown task type {kind[:80]!r}; this agent knows {known}")
+    try:
+        task = Task.model_validate(raw)
+    except (ValidationError, RecursionError) as error:
+        return Rejected(task_id, kind or "unknown", f"malformed task: {_said(error)}")
+    try:
+        parameters = PARAMETERS[task.task_type].model_validate(task.parameters)
+    except (ValidationError, RecursionError) as error:
+        return Rejected(task_id, task.task_type, f"bad parameters for {task.task_type}: {_said(error)}")
+    return Accepted(task, parameters)
+
+
+def is_late(task: Task, now: datetime) -> bool:
+    """Whether the deadline passed before the task began."""
+    return now >= task.deadline
+
+
+def _said(error: Exception) -> str:
+    """A validation error on one line, without the payload's values (they may be long, or secret)."""
+    if not isinstance(error, ValidationError):
+        return "nested too deeply"
+    problems = [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'task'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return "; ".join(problems[:5])[:1000]

@@ -1,0 +1,118 @@
+"""The durable record of claimed and finished tasks, kept as state of the queue.
+
+A task is claimed here before its first write to the cluster, so that it is executed once whatever arrives
+twice, and resumed when this process is killed in the middle.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from shared.logs import cut_middle
+from shared.queue.client import Queue, value
+from shared.queue.messages import RESULTS
+from shared.schemas.tasks import Task, TaskResult
+from shared.state import TASK
+from shared.timing import iso
+
+FINISHED_KEPT = 500
+"""Finished tasks that are remembered, so that a redelivery is recognised."""
+
+_LOGS_KEPT = 1024
+"""Characters of a finished task's logs that are kept for answering a redelivery."""
+
+
+@dataclass
+class Claim:
+    """A task that was begun (or is about to be) and has no result yet."""
+
+    task: Task
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What an operation must remember across a restart, such as the UID of the pod it deletes."""
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A task that was answered."""
+
+    result: TaskResult
+    at: datetime
+
+
+class Journal:
+    """Not thread-safe but for ``note``, which touches one claim only; the runner serialises the rest."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._claims: dict[str, Claim] = {}
+        self._finished: OrderedDict[str, Finished] = OrderedDict()
+
+    def load(self) -> list[Claim]:
+        """Read what an earlier run of this worker left; its unfinished claims, to be resumed.
+
+        Raises:
+            TemporaryError: the queue is not there.
+        """
+        finished: list[Finished] = []
+        for key, entry in self._queue.get_state(TASK).items():
+            record = value(entry)
+            if "result" in record:
+                at = datetime.fromisoformat(record["at"].replace("Z", "+00:00"))
+                finished.append(Finished(TaskResult.model_validate(record["result"]), at))
+            else:
+                task = Task.model_validate(record["task"])
+                self._claims[key[len(TASK) :]] = Claim(task, record["notes"], resumed=True)
+        for done in sorted(finished, key=lambda done: done.at):
+            self._finished[done.result.task_id] = done
+        return list(self._claims.values())
+
+    def is_claimed(self, task_id: str) -> bool:
+        return task_id in self._claims
+
+    def finished(self, task_id: str) -> Finished | None:
+        """How the task ended, if it did and is still remembered."""
+        return self._finished.get(task_id)
+
+    def claim(self, task: Task) -> Claim:
+        """Record durably that this agent executes ``task``.
+
+        Raises:
+            TemporaryError: it could not be recorded; the task must not be begun.
+        """
+        claim = Claim(task)
+        self._write(claim)
+        self._claims[task.task_id] = claim
+        return claim
+
+    def note(self, claim: Claim, **notes: Any) -> None:
+        """Record durably what must be known after a crash, before the write that makes it matter."""
+        claim.notes.update(notes)
+        self._write(claim)
+
+    def finish(self, result: TaskResult, now: datetime) -> None:
+        """Put the result on the queue and close the claim, in one transaction.
+
+        Raises:
+            TemporaryError: neither happened.
+        """
+        kept = result.model_copy(update={"logs": cut_middle(result.logs, _LOGS_KEPT)})
+        state: dict[str, Any] = {f"{TASK}{result.task_id}": {"at": iso(now), "result": kept.model_dump(mode="json")}}
+        forgotten = [*self._finished][: max(0, len(self._finished) + 1 - FINISHED_KEPT)]
+        state.update({f"{TASK}{task_id}": None for task_id in forgotten})
+        self._queue.put(RESULTS, [(result.task_id, result.to_json())], state)
+        for task_id in forgotten:
+            del self._finished[task_id]
+        self._claims.pop(result.task_id, None)
+        self._finished[result.task_id] = Finished(kept, now)
+
+    def answer_again(self, done: Finished) -> None:
+        """Put a finished task's result on the queue once more: Central asks as if it had not heard."""
+        self._queue.put(RESULTS, [(done.result.task_id, done.result.to_json())])
+
+    def _write(self, claim: Claim) -> None:
+        record = {"task": claim.task.model_dump(mode="json"), "notes": claim.notes}
+        self._queue.set_state({f"{TASK}{claim.task.task_id}": record}, durable=True)

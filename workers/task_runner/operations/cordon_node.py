@@ -1,0 +1,68 @@
+"""cordon_node and uncordon_node: one field of the node."""
+
+from __future__ import annotations
+
+from shared.kube.errors import Forbidden, NotFound
+from shared.kube.nodes import Node
+from shared.schemas.parameters import CordonNode, NodeParameters, UncordonNode
+from workers.task_runner import guards
+from workers.task_runner.context import Context, TaskFailed
+
+_RBAC = 'RBAC must allow verb "patch" on resource "nodes"'
+
+
+def cordon_node(parameters: CordonNode, context: Context) -> None:
+    """Mark the node unschedulable; one that is already is left as it is."""
+    node = find_node(parameters, context)
+    if node.spec.unschedulable:
+        context.account.say(f"node {parameters.node_name} was cordoned already")
+        return
+    cordon(node, context)
+
+
+def uncordon_node(parameters: UncordonNode, context: Context) -> None:
+    """Mark the node schedulable; one that is already is left as it is."""
+    node = find_node(parameters, context)
+    if not node.spec.unschedulable:
+        context.account.say(f"node {parameters.node_name} was schedulable already")
+        return
+    uncordon(node.metadata.name, context)
+
+
+def cordon(node: Node, context: Context) -> None:
+    """Cordon ``node`` within the owner's limit. Raises TaskFailed."""
+    try:
+        context.patiently("cordon", lambda: guards.cordon(context, node))
+    except Forbidden as error:
+        raise TaskFailed(f"{error}; {_RBAC}") from error
+    context.account.say(f"node {node.metadata.name} cordoned")
+
+
+def uncordon(name: str, context: Context) -> None:
+    """Uncordon the node. Raises TaskFailed."""
+    try:
+        context.patiently("uncordon", lambda: context.nodes.set_unschedulable(name, False))
+    except Forbidden as error:
+        raise TaskFailed(f"{error}; {_RBAC}") from error
+    context.account.say(f"node {name} uncordoned")
+
+
+def find_node(parameters: NodeParameters, context: Context) -> Node:
+    """The task's node. Raises TaskFailed when it is not there, or is another one of the same name."""
+    name = parameters.node_name
+    try:
+        node = context.patiently("get node", lambda: context.nodes.find(name))
+    except NotFound as error:
+        raise TaskFailed(f"node {name} does not exist") from error
+    if difference := identity_mismatch(parameters, node):
+        raise TaskFailed(f"node {name} is not the one the task means: {difference}")
+    return node
+
+
+def identity_mismatch(parameters: NodeParameters, node: Node) -> str | None:
+    """How ``node`` differs from the identity the task gives; None when it is the one."""
+    if parameters.node_uid is not None and parameters.node_uid != node.metadata.uid:
+        return f"node_uid is {parameters.node_uid}, the node's is {node.metadata.uid}"
+    if parameters.provider_id is not None and parameters.provider_id != node.spec.provider_id:
+        return f"provider_id is {parameters.provider_id}, the node's is {node.spec.provider_id or 'unset'}"
+    return None

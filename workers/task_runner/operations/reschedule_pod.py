@@ -1,0 +1,123 @@
+"""reschedule_pod: evict one pod and wait until its controller's replacement is Ready on another node."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+from typing import Any
+
+from shared.kube.pods import MIRROR, Pod, Pods
+from shared.schemas.parameters import ReschedulePod
+from workers.task_runner.context import Context, Stopped, TaskFailed
+from workers.task_runner.follower import Broken, Follower, Listed, Removed, Seen
+from workers.task_runner.operations.pod import PodGone, claim_pod, evict_pod
+
+_ORIGIN = "origin"
+"""Note of the journal: where the pod ran and who controls it, for when it is gone after a restart."""
+
+_STAY = ("DaemonSet", "Node")
+"""Controllers whose pods come back on the same node by design."""
+
+_SELECTIVE_LABELS = ("pod-template-hash", "batch.kubernetes.io/controller-uid")
+"""Labels by which a controller's pods can be watched without all others of the namespace."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What must be known of the pod after it is gone."""
+
+    node: str
+    owner_uid: str
+    owner: str
+    siblings: list[str]
+    """UIDs of its controller's pods before the eviction: none of these is the replacement."""
+    query: dict[str, str]
+
+
+def reschedule_pod(parameters: ReschedulePod, context: Context) -> None:
+    """Evict the pod, then watch its controller's pods for one that is new, Ready and elsewhere."""
+    try:
+        pod = claim_pod(parameters, context)
+    except PodGone:
+        if _ORIGIN not in context.notes:
+            raise
+        origin = Origin(**context.notes[_ORIGIN])
+        context.account.say("the pod went before the agent restarted; looking for its replacement")
+    else:
+        origin = _origin_of(pod, context)
+        record = vars(origin)
+        context.patiently("record where the pod ran", lambda: context.remember(**{_ORIGIN: record}))
+        evict_pod(pod, parameters, context)
+        context.account.say(f"pod {pod.name} (uid {pod.uid}) is gone from node {origin.node or 'none'}")
+    replacement = _await_replacement(parameters, origin, context)
+    context.account.say(
+        f"replaced by pod {replacement.name} (uid {replacement.uid}), Ready on node {replacement.spec.node_name}"
+    )
+
+
+def _origin_of(pod: Pod, context: Context) -> Origin:
+    owner = pod.controller
+    if owner is None:
+        raise TaskFailed(f"pod {pod.name} has no controller: nothing would replace it")
+    if owner.kind in _STAY or pod.annotation(MIRROR) is not None:
+        raise TaskFailed(f"pod {pod.name} belongs to a {owner.kind}: it would come back on the same node")
+    label = next((key for key in _SELECTIVE_LABELS if pod.label(key)), None)
+    query = {"labelSelector": f"{label}={pod.label(label)}"} if label else {}
+    pods = Pods(context.kube, pod.metadata.namespace)
+    listed = context.patiently("list its siblings", lambda: pods.latest(query))
+    siblings = [other.uid for other in listed if other.controller and other.controller.uid == owner.uid]
+    return Origin(pod.spec.node_name, owner.uid, f"{owner.kind}/{owner.name}", siblings, query)
+
+
+def _await_replacement(parameters: ReschedulePod, origin: Origin, context: Context) -> Pod:
+    """The first new pod of the same controller that is Ready on another node.
+
+    Raises:
+        TaskFailed: the only new ones are on the same node, so they came back there.
+        Stopped: none in time.
+    """
+    candidates: dict[str, Pod] = {}
+    with Follower(Pods(context.kube, parameters.namespace), origin.query) as follower:
+        while True:
+            try:
+                _take(follower.inbox.get(timeout=min(0.5, context.deadline.remaining)), candidates, origin)
+            except queue.Empty:
+                pass
+            for pod in candidates.values():
+                if pod.is_ready and not pod.terminating and pod.spec.node_name != origin.node:
+                    return pod
+            back = [pod for pod in candidates.values() if pod.spec.node_name and not pod.terminating]
+            if back and all(pod.spec.node_name == origin.node for pod in back):
+                raise TaskFailed(
+                    f"{origin.owner} put its replacement {back[0].name} back on node {origin.node};"
+                    " cordon the node first"
+                )
+            try:
+                context.check()
+            except Stopped as stopped:
+                raise type(stopped)(_waiting_for(candidates, origin)) from stopped
+
+
+def _take(item: Any, candidates: dict[str, Pod], origin: Origin) -> None:
+    """Keep ``candidates`` to the new pods of the controller."""
+    if isinstance(item, Broken):
+        raise TaskFailed(f"cannot watch for the replacement: {item.error}") from item.error
+    if isinstance(item, Removed):
+        candidates.pop(item.pod.uid, None)
+        return
+    if isinstance(item, Listed):
+        candidates.clear()
+    for pod in item.pods if isinstance(item, Listed) else [item.pod] if isinstance(item, Seen) else []:
+        owner = pod.controller
+        if owner is not None and owner.uid == origin.owner_uid and pod.uid not in origin.siblings:
+            candidates[pod.uid] = pod
+
+
+def _waiting_for(candidates: dict[str, Pod], origin: Origin) -> str:
+    if not candidates:
+        return f"{origin.owner} made no replacement"
+    states = [
+        f"{pod.name} {pod.status.phase or '?'} on {pod.spec.node_name or 'no node yet'}, not Ready"
+        for pod in candidates.values()
+    ]
+    return f"the replacement of {origin.owner} is not Ready elsewhere: {'; '.join(states)}"

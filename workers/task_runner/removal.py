@@ -1,0 +1,169 @@
+"""Makes a set of pods go: evicts in parallel, retries what budgets hold, waits for the end by watch."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from shared.kube.evictions import Outcome, Verdict
+from shared.kube.pods import Pod
+from workers.task_runner.context import Context, TaskFailed
+from workers.task_runner.departures import Departure, Departures, Stage, describe
+from workers.task_runner.follower import Broken, Follower, Listed, Removed, Seen
+
+DEFAULT_GRACE = 90
+"""Seconds a pod gets to stop unless the task says otherwise; a pod's own longer grace stands (SPEC section 4)."""
+
+_REPORT_SECONDS = 15.0
+"""How often a removal that takes long says what it waits for."""
+
+_TURN = 0.5
+"""Seconds after which the loop looks up even when nothing happened: interrupts and the deadline."""
+
+Send = Callable[[Pod, Callable[[Pod, Outcome], None], Callable[[], bool], bool], None]
+"""Begins one request for a pod: (pod, done, wanted, again), as Evictor.evict."""
+
+
+@dataclass(frozen=True)
+class _Answered:
+    uid: str
+    outcome: Outcome
+
+
+class Removal:
+    """One task's pods on their way out. ``remove`` may be called again for the next tier."""
+
+    def __init__(self, context: Context, follower: Follower, send: Send, interval: float = 0.0) -> None:
+        self._context = context
+        self._follower = follower
+        self._send = send
+        self._departures = Departures(interval=interval)
+        self._active = True
+        self._reported = context.clock.monotonic()
+
+    def remove(self, pods: Iterable[Pod]) -> None:
+        """Return when all ``pods`` are gone, but for those that can never be evicted (``refused``).
+
+        Raises:
+            TaskFailed: RBAC does not let us evict, or list, pods.
+            Stopped: the deadline passed, or the task was interrupted.
+        """
+        self._departures.add(pods, self._now)
+        try:
+            while self._departures.pending:
+                for departure in self._departures.due(self._now):
+                    self._ask(departure)
+                self._handle_next()
+                self._context.check()
+                self._report()
+        except BaseException:
+            self._active = False
+            raise
+        finally:
+            self._show_progress()
+
+    @property
+    def refused(self) -> list[str]:
+        """A line for each pod that could not be evicted."""
+        return [self._described(departure) for departure in self._departures.refused]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """A line for each pod that is still there."""
+        return [self._described(d) for d in [*self._departures.pending, *self._departures.refused]]
+
+    @property
+    def blockers(self) -> str:
+        """The budgets that hold pods, in words; empty when none does."""
+        held: dict[str, int] = {}
+        for departure in self._departures.blocked:
+            if departure.last is not None:
+                name = departure.last.budget or departure.last.verdict.value
+                held[name] = held.get(name, 0) + 1
+        return ", ".join(f"{budget} holds {count}" for budget, count in sorted(held.items()))
+
+    @property
+    def _now(self) -> float:
+        return self._context.clock.monotonic()
+
+    def _ask(self, departure: Departure) -> None:
+        self._send(departure.pod, self._answered, self._wanted, departure.attempts > 1)
+
+    def _wanted(self) -> bool:
+        return self._active and not self._context.interrupt.requested
+
+    def _answered(self, pod: Pod, outcome: Outcome) -> None:
+        """Called on the evictor's threads."""
+        self._follower.inbox.put(_Answered(pod.uid, outcome))
+
+    def _handle_next(self) -> None:
+        """Wait for the next thing to happen, then take in all that has happened."""
+        due = self._departures.next_due()
+        timeout = min(_TURN, self._context.deadline.remaining)
+        if due is not None:
+            timeout = min(timeout, max(0.0, due - self._now))
+        try:
+            self._handle(self._follower.inbox.get(timeout=timeout))
+            while True:
+                self._handle(self._follower.inbox.get_nowait())
+        except queue.Empty:
+            return
+
+    def _handle(self, item: Any) -> None:
+        if isinstance(item, _Answered):
+            self._take_answer(item)
+        elif isinstance(item, Seen):
+            self._departures.seen(item.pod)
+        elif isinstance(item, Removed):
+            self._note_gone(self._departures.gone(item.pod.uid))
+        elif isinstance(item, Listed):
+            for departure in self._departures.listed(item.pods, item.version):
+                self._note_gone(departure)
+        elif isinstance(item, Broken):
+            raise TaskFailed(f"cannot follow the pods: {item.error}") from item.error
+
+    def _take_answer(self, item: _Answered) -> None:
+        departure = self._departures.answered(item.uid, item.outcome, self._now)
+        if departure is None:
+            return
+        outcome, account = item.outcome, self._context.account
+        if outcome.verdict is Verdict.FORBIDDEN:
+            raise TaskFailed(f"cannot evict {departure.pod.name}: {outcome.detail}")
+        if departure.stage is Stage.GONE:
+            account.note(f"{departure.pod.name} is gone already ({outcome.detail})")
+        elif departure.stage is Stage.TERMINATING:
+            account.note(f"{departure.pod.name} evicted")
+        elif departure.stage is Stage.REFUSED:
+            account.say(f"{departure.pod.name} cannot be evicted: {outcome.detail}")
+        elif departure.attempts == 1 or outcome.verdict is Verdict.RETRY:
+            account.note(f"{departure.pod.name} must wait: HTTP {outcome.code} {outcome.detail}")
+
+    def _note_gone(self, departure: Departure | None) -> None:
+        if departure is not None:
+            held = departure.blocked_since
+            waited = f" after a budget held it for {self._now - held:.0f} s" if held is not None else ""
+            self._context.account.note(f"{departure.pod.name} is gone{waited}")
+
+    def _report(self) -> None:
+        self._show_progress()
+        if self._now - self._reported < _REPORT_SECONDS:
+            return
+        self._reported = self._now
+        held = f"; {self.blockers}" if self.blockers else ""
+        left = len(self._departures.pending)
+        self._context.account.say(f"{left} pods are not gone yet{held}")
+
+    def _show_progress(self) -> None:
+        self._context.progress.update(left=len(self._departures.pending), blocked=len(self._departures.blocked))
+
+    def _described(self, departure: Departure) -> str:
+        return describe(departure, self._now, self._context.clock.now().timestamp())
+
+
+def grace_for(pod: Pod, asked: int | None) -> int:
+    """Seconds of grace to send: what was ``asked`` as it is, else the default or the pod's longer own."""
+    if asked is not None:
+        return asked
+    return max(DEFAULT_GRACE, pod.spec.termination_grace_period_seconds or 0)

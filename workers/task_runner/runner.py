@@ -1,0 +1,326 @@
+"""Takes tasks in, executes each once, puts each one's result on the queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared import logs, telemetry
+from shared.config import Settings
+from shared.errors import AgentError, TemporaryError
+from shared.kube.connection import Kube
+from shared.queue.client import Queue
+from shared.queue.messages import RESULTS
+from shared.schemas.parameters import PARAMETERS
+from shared.schemas.tasks import Status, Task, TaskResult
+from shared.state import DRAIN_ENDED
+from shared.timing import SYSTEM_CLOCK, Backoff, Clock, Deadline
+from workers.task_runner import guards
+from workers.task_runner.account import Account
+from workers.task_runner.backlog import Backlog, Entry
+from workers.task_runner.context import Cancelled, Context, HandedBack, Interrupt, OutOfTime, Stopped, Suspended
+from workers.task_runner.evictor import Evictor
+from workers.task_runner.intake import Accepted, Dropped, Rejected, is_late, judge
+from workers.task_runner.journal import Claim, Journal
+from workers.task_runner.operations import OPERATIONS
+
+MAX_WAITING = 1000
+"""Claimed tasks that may wait; more stay with Central, which offers them again."""
+
+ANSWER_AGAIN_AFTER = timedelta(seconds=60)
+"""A finished task offered again this long after its result: Central did not hear it, so it hears it again."""
+
+DELIVERY_SECONDS = 30
+"""How long a drain that evicts this very agent waits for its result to reach Central."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Running:
+    """A task being executed."""
+
+    entry: Entry
+    context: Context
+    started: float
+
+
+class Runner:
+    """The heart of the task-runner. ``receive`` and ``cancel`` may be called from any thread."""
+
+    def __init__(self, settings: Settings, queue: Queue, kube: Kube, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._kube = kube
+        self._clock = clock
+        self._evictor = Evictor(kube, settings.kubernetes.evictions_per_second, settings.kubernetes.eviction_burst)
+        self._journal = Journal(queue)
+        self._journal_lock = threading.Lock()
+        self._backlog = Backlog()
+        self._cordoning = threading.Lock()
+        self._running: dict[str, _Running] = {}
+        self._threads: list[threading.Thread] = []
+        self._accepting = False
+
+    def start(self) -> None:
+        """Resume what an earlier run left, then accept tasks. Raises TemporaryError while there is no queue."""
+        with self._journal_lock:
+            resumed = self._journal.load()
+            self._accepting = True
+            for claim in resumed:
+                _logger.info("resuming task %s (%s)", claim.task.task_id, claim.task.task_type)
+                parameters = PARAMETERS[claim.task.task_type].model_validate(claim.task.parameters)
+                self._backlog.add(claim, parameters)
+        for number in range(self._settings.tasks.parallel):
+            thread = threading.Thread(target=self._work, name=f"executor-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    # -- intake -----------------------------------------------------------------------------------
+
+    def receive(self, raw: Any, source: str) -> None:
+        """Take in a task as ``source`` (``poll`` or ``stream``) delivered it.
+
+        Raises:
+            TemporaryError: it could be neither claimed nor answered; offer it again.
+        """
+        if not self._accepting:
+            return
+        telemetry.TASKS_RECEIVED.labels(source).inc()
+        judgement = judge(raw, self._settings.agent.cluster_id)
+        if isinstance(judgement, Dropped):
+            telemetry.TASKS_DROPPED.labels(judgement.kind).inc()
+            _logger.warning("dropped: %s", judgement.reason)
+            return
+        task_id = judgement.task_id if isinstance(judgement, Rejected) else judgement.task.task_id
+        with logs.context(task_id=task_id), self._journal_lock:
+            if not self._is_repeat(task_id):
+                self._take_in(judgement)
+
+    def _take_in(self, judgement: Accepted | Rejected) -> None:
+        if isinstance(judgement, Rejected):
+            self._answer(judgement.task_id, judgement.task_type, "failed", judgement.reason)
+            return
+        task = judgement.task
+        if is_late(task, self._clock.now()):
+            reason = f"its deadline {task.deadline:%Y-%m-%dT%H:%M:%SZ} had passed when it arrived"
+            self._answer(task.task_id, task.task_type, "timeout", reason)
+        elif rule := guards.refusal(task.task_type, self._settings.tasks):
+            self._answer(task.task_id, task.task_type, "failed", rule)
+        elif len(self._backlog) >= MAX_WAITING:
+            _logger.warning("not claimed: %d tasks wait already", MAX_WAITING)
+        else:
+            claim = self._journal.claim(task)
+            _logger.info("claimed %s, priority %d", task.task_type, task.priority)
+            self._backlog.add(claim, judgement.parameters)
+
+    def _is_repeat(self, task_id: str) -> bool:
+        """Whether the task was taken in before; a finished one is answered again once that seems needed."""
+        if self._journal.is_claimed(task_id):
+            return True
+        done = self._journal.finished(task_id)
+        if done is None:
+            return False
+        if self._clock.now() - done.at > ANSWER_AGAIN_AFTER:
+            _logger.info("Central offers this finished task again; its result is sent again")
+            self._journal.answer_again(done)
+        return True
+
+    def _answer(self, task_id: str, task_type: str, status: Status, reason: str) -> None:
+        """The result of a task that was not begun."""
+        _logger.warning("task %s answered %s: %s", task_id, status, reason)
+        now = self._clock.now()
+        result = TaskResult(
+            task_id=task_id, status=status, logs="", executed_at=now, duration_seconds=0.0, error=reason
+        )
+        self._journal.finish(result, now)
+        telemetry.TASKS.labels(task_type if task_type in PARAMETERS else "unknown", status).inc()
+
+    def cancel(self, task_id: str) -> None:
+        """Stop a task: one that waits is answered now, one that runs at its next safe point."""
+        with logs.context(task_id=task_id):
+            running = self._running.get(task_id)
+            if running is not None:
+                _logger.info("cancelling at the next safe point")
+                running.context.interrupt.request(Cancelled)
+                return
+            entry = self._backlog.withdraw(task_id)
+            if entry is None:
+                _logger.info("nothing to cancel: the task is not here, or has ended")
+                return
+            self._finish_unstarted(entry, "cancelled before it started")
+
+    # -- execution --------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (entry := self._backlog.take()) is not None:
+            task = entry.claim.task
+            node = getattr(entry.parameters, "node_name", None)
+            with logs.context(task_id=task.task_id, **({"node_name": node} if node else {})):
+                try:
+                    self._execute(entry)
+                except Exception:
+                    _logger.exception("the executor failed; the task stays claimed and is resumed at a restart")
+                finally:
+                    self._running.pop(task.task_id, None)
+                    self._backlog.done(entry)
+
+    def _execute(self, entry: Entry) -> None:
+        task, started = entry.claim.task, self._clock.monotonic()
+        context = self._context(entry.claim)
+        self._running[task.task_id] = _Running(entry, context, started)
+        executed_at = self._clock.now()
+        context.account.say(f"{task.task_type} {'resumed' if entry.claim.resumed else 'started'}: {_about(task)}")
+        status, error = self._perform(entry, context)
+        if status is None:
+            _logger.info("suspended; the task goes on after the restart")
+            return
+        duration = self._clock.monotonic() - started
+        result = TaskResult(
+            task_id=task.task_id,
+            status=status,
+            logs=context.account.text(),
+            executed_at=executed_at,
+            duration_seconds=round(duration, 3),
+            error=error,
+        )
+        self._put_result(result)
+        telemetry.TASKS.labels(task.task_type, status).inc()
+        telemetry.TASK_SECONDS.labels(task.task_type).observe(duration)
+        extra = {"duration_seconds": result.duration_seconds}
+        level = logging.INFO if status == "success" else logging.WARNING
+        _logger.log(level, "%s ended: %s%s", task.task_type, status, f", {error}" if error else "", extra=extra)
+        self._after(task, context)
+
+    def _perform(self, entry: Entry, context: Context) -> tuple[Status | None, str | None]:
+        """Run the operation: its status and error; no status when it is to go on after a restart."""
+        task = entry.claim.task
+        try:
+            if is_late(task, self._clock.now()):
+                raise OutOfTime("the deadline passed before it could start")
+            OPERATIONS[task.task_type](entry.parameters, context)
+        except Suspended:
+            return None, None
+        except OutOfTime as stopped:
+            return "timeout", str(stopped) or "the deadline passed during the work"
+        except Cancelled as stopped:
+            return "failed", f"cancelled; {stopped}".rstrip("; ")
+        except HandedBack as stopped:
+            reason = "the agent was shut down before the task ended; it is safe to send it again"
+            return "failed", f"{reason}; {stopped}".rstrip("; ")
+        except AgentError as error:
+            return "failed", str(error)
+        except Exception as error:
+            _logger.exception("the operation failed unexpectedly")
+            return "failed", f"unexpected {type(error).__name__}: {error}"
+        return "success", None
+
+    def _context(self, claim: Claim) -> Context:
+        return Context(
+            task=claim.task,
+            settings=self._settings,
+            kube=self._kube,
+            evictor=self._evictor,
+            clock=self._clock,
+            deadline=Deadline.until(claim.task.deadline, self._clock),
+            account=Account(self._clock),
+            interrupt=Interrupt(),
+            cordoning=self._cordoning,
+            notes=dict(claim.notes),
+            record=lambda notes: self._journal.note(claim, **notes),
+        )
+
+    def _put_result(self, result: TaskResult) -> None:
+        """Results are never lost: tried until the queue takes it (a killed worker does the task's rest again)."""
+        pauses = Backoff(0.2, 5.0)
+        while True:
+            try:
+                with self._journal_lock:
+                    self._journal.finish(result, self._clock.now())
+                return
+            except TemporaryError as error:
+                pause = pauses.pause(error.delay)
+                _logger.error("the result cannot be queued (%s), next try in %.1f s", error, pause)
+                threading.Event().wait(pause)
+
+    def _after(self, task: Task, context: Context) -> None:
+        """What follows a result: the metrics worker's sample, and what the operation left for the end."""
+        if task.task_type == "drain_node":
+            try:
+                self._queue.set_state({DRAIN_ENDED: task.task_id})
+            except AgentError as error:
+                _logger.warning("the sample after the drain could not be asked for: %s", error)
+        if context.afterwards:
+            self._await_delivery()
+        for action in context.afterwards:
+            action()
+
+    def _await_delivery(self) -> None:
+        """Wait a while until Central has the results: what follows may end this agent."""
+        deadline = Deadline.after(DELIVERY_SECONDS, self._clock)
+        while not deadline.expired:
+            try:
+                if self._queue.stats()[RESULTS].depth == 0:
+                    return
+            except TemporaryError as error:
+                _logger.warning("waiting for the delivery of results: %s", error)
+            threading.Event().wait(0.5)
+        _logger.warning("the result was not delivered within %d s; it goes on all the same", DELIVERY_SECONDS)
+
+    def _finish_unstarted(self, entry: Entry, reason: str) -> None:
+        with self._journal_lock:
+            self._answer(entry.claim.task.task_id, entry.claim.task.task_type, "failed", reason)
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def stop_accepting(self) -> None:
+        """Take in nothing more; what is claimed goes on."""
+        self._accepting = False
+
+    def drain(self, seconds: float, kind: type[Stopped]) -> None:
+        """Let running tasks finish for ``seconds``, then stop them with ``kind`` at their next safe point.
+
+        With HandedBack those that never started are answered, too; with Suspended they stay in the journal.
+        """
+        waiting = self._backlog.close()
+        if kind is HandedBack:
+            for entry in waiting:
+                self._finish_unstarted(entry, "the agent was shut down before the task started; send it again")
+        deadline = Deadline.after(seconds, self._clock)
+        self._join(deadline)
+        for running in list(self._running.values()):
+            running.context.interrupt.request(kind)
+        self._join(Deadline.after(5.0, self._clock))
+        self._evictor.close()
+
+    def _join(self, deadline: Deadline) -> None:
+        for thread in self._threads:
+            thread.join(deadline.remaining)
+
+    def show(self) -> None:
+        """Update the gauges of what runs and waits."""
+        running, now = list(self._running.values()), self._clock.monotonic()
+        telemetry.TASKS_IN_PROGRESS.set(len(running))
+        telemetry.TASKS_WAITING.set(len(self._backlog))
+        telemetry.TASK_AGE.set(max((now - task.started for task in running), default=0.0))
+        telemetry.PODS_LEFT.set(sum(task.context.progress.get("left", 0) for task in running))
+        telemetry.PODS_BLOCKED.set(sum(task.context.progress.get("blocked", 0) for task in running))
+
+    @property
+    def in_progress(self) -> int:
+        return len(self._running) + len(self._backlog)
+
+
+def _about(task: Task) -> str:
+    """The task in a few words for its log."""
+    target = task.parameters.get("node_name") or "/".join(
+        str(task.parameters.get(key, "?")) for key in ("namespace", "pod_name")
+    )
+    return f"{target}, deadline {_moment(task.deadline)}"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

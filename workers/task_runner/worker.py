@@ -1,0 +1,136 @@
+"""The task-runner's loops: poll, stream, and the gate both wait behind."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from shared.central.client import CentralClient
+from shared.central.stream import PushedCancel, PushedTask, TaskStream, parse
+from shared.errors import AuthenticationError, TemporaryError
+from shared.lifecycle import Loop, Process, Worker
+from shared.queue.client import value
+from shared.refusals import clear_refusal, report_refusal
+from shared.state import REGISTRATION
+from shared.telemetry import RECONNECTS, STREAM_CONNECTED
+from shared.timing import jittered
+from workers.task_runner.context import HandedBack, Suspended
+from workers.task_runner.runner import Runner
+
+_FINISH_SECONDS = 35.0
+"""How long running tasks may go on when the pod stops; with the safe points, below stopwaitsecs 45."""
+
+_RESTART_SECONDS = 2.0
+"""How long when only this worker restarts: they are resumed a moment later anyway."""
+
+_PROVED = 2
+"""Answers after which a connection was worth something: the handshake and one more. Others back off further."""
+
+_RECONNECT_SECONDS = 2.0
+"""A connection that was worth something is opened again within so many seconds."""
+
+_logger = logging.getLogger(__name__)
+
+
+class TaskRunner(Worker):
+    """Receives by poll and by stream, whichever is first."""
+
+    def __init__(self, process: Process, runner: Runner, client: CentralClient, stream: TaskStream) -> None:
+        self._process = process
+        self._runner = runner
+        self._client = client
+        self._stream = stream
+        self._poll_seconds = process.settings.central.poll_seconds
+        self._started = False
+
+    def loops(self) -> list[Loop]:
+        return [
+            Loop("poll", self.poll, patience=90.0),
+            Loop("stream", self.listen, patience=90.0, slowest_retry=60.0),
+            Loop("gauges", self.show),
+        ]
+
+    def poll(self) -> float:
+        """One poll; the seconds until the next."""
+        if not self._may_claim():
+            return 0.5
+        try:
+            tasks = self._client.tasks()
+        except AuthenticationError as error:
+            report_refusal(self._process.queue, "task-runner", error, self._process.clock)
+            raise
+        except TemporaryError as error:
+            self._process.disconnected("central", error)
+            raise
+        clear_refusal(self._process.queue, "task-runner")
+        self._process.connected("central")
+        for task in tasks:
+            self._runner.receive(task, "poll")
+        return jittered(self._poll_seconds)
+
+    def listen(self) -> float:
+        """Hold one connection of the stream until it ends."""
+        if not self._may_claim():
+            return 0.5
+        beats, patience = self._process.beats, 90.0
+        answers = 0
+        try:
+            for text in self._stream.frames():
+                beats.expect("stream", patience)
+                self._process.connected("stream")
+                STREAM_CONNECTED.set(1)
+                answers += 1
+                if text is not None:
+                    self._take(text)
+        except AuthenticationError as error:
+            report_refusal(self._process.queue, "task-runner", error, self._process.clock)
+            raise
+        except TemporaryError as error:
+            if self._process.stop.is_set():
+                return 0.0
+            self._process.disconnected("stream", error)
+            if answers < _PROVED:
+                raise
+        finally:
+            STREAM_CONNECTED.set(0)
+            RECONNECTS.labels("stream").inc()
+        return random.uniform(0.0, _RECONNECT_SECONDS)
+
+    def _take(self, text: str) -> None:
+        for push in parse(text):
+            if isinstance(push, PushedTask):
+                try:
+                    self._runner.receive(push.task, "stream")
+                except TemporaryError as error:
+                    _logger.warning("a pushed task could not be claimed (%s); the poll will bring it again", error)
+            elif isinstance(push, PushedCancel):
+                self._runner.cancel(push.task_id)
+            else:
+                _logger.warning("ignored a frame of the stream: %s", push.why)
+
+    def show(self) -> float:
+        self._runner.show()
+        self._process.facts["tasks_in_progress"] = self._runner.in_progress
+        return 1.0
+
+    def _may_claim(self) -> bool:
+        """Whether registration was tried; resumes earlier tasks at that moment (SPEC section 8)."""
+        if self._started:
+            return True
+        entry = self._process.queue.get_state(REGISTRATION).get(REGISTRATION)
+        if entry is None or value(entry).get("instance_id") != self._process.instance_id:
+            return False
+        self._runner.start()
+        self._started = True
+        return True
+
+    def close(self, pod_stopping: bool) -> None:
+        """Accept nothing more, finish what runs for a while, hand the rest back or leave it for the restart."""
+        self._runner.stop_accepting()
+        self._stream.close()
+        if pod_stopping:
+            self._runner.drain(_FINISH_SECONDS, HandedBack)
+        else:
+            self._runner.drain(_RESTART_SECONDS, Suspended)
+        self._runner.show()
+        self._client.close()
