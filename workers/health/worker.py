@@ -22,7 +22,7 @@ ASSESS_SECONDS = 1.0
 """How often the verdict is renewed."""
 
 _ASK_SUPERVISORD = 5.0
-"""How often supervisord is asked: it answers from the loop that captures all logs."""
+"""How often supervisord is asked while all is well: it answers from the loop that captures all logs."""
 
 _STALE_VERDICT = 10.0
 """Seconds after which a verdict that was not renewed is none: this very worker hangs."""
@@ -145,7 +145,8 @@ class HealthWorker(Worker):
         )
 
     def _ask_supervisord(self) -> None:
-        if time.monotonic() - self._asked_supervisord < _ASK_SUPERVISORD:
+        settled = all(program.word == "running" for program in self._supervised.values()) and self._supervised
+        if settled and time.monotonic() - self._asked_supervisord < _ASK_SUPERVISORD:
             return
         self._asked_supervisord = time.monotonic()
         try:

@@ -13,6 +13,9 @@ from shared.schemas.tasks import Task
 
 _TASK_ID_MAX = 256
 
+_PLAIN = {"extra_forbidden": "unknown parameter", "missing": "is required"}
+"""pydantic's words for the commonest mistakes, in ours."""
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -77,7 +80,7 @@ def _said(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return "nested too deeply"
     problems = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'task'}: {problem['msg']}"
+        f"{'.'.join(str(part) for part in problem['loc']) or 'task'}: {_PLAIN.get(problem['type'], problem['msg'])}"
         for problem in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     return "; ".join(problems[:5])[:1000]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 
 from shared.central.client import CentralClient
 from shared.central.stream import PushedCancel, PushedTask, TaskStream, parse
@@ -41,6 +42,7 @@ class TaskRunner(Worker):
         self._client = client
         self._stream = stream
         self._poll_seconds = process.settings.central.poll_seconds
+        self._gate = threading.Lock()
         self._started = False
 
     def loops(self) -> list[Loop]:
@@ -115,14 +117,15 @@ class TaskRunner(Worker):
 
     def _may_claim(self) -> bool:
         """Whether registration was tried; resumes earlier tasks at that moment (SPEC section 8)."""
-        if self._started:
+        with self._gate:  # Both loops come by here, and earlier tasks are to be resumed once.
+            if self._started:
+                return True
+            entry = self._process.queue.get_state(REGISTRATION).get(REGISTRATION)
+            if entry is None or value(entry).get("instance_id") != self._process.instance_id:
+                return False
+            self._runner.start()
+            self._started = True
             return True
-        entry = self._process.queue.get_state(REGISTRATION).get(REGISTRATION)
-        if entry is None or value(entry).get("instance_id") != self._process.instance_id:
-            return False
-        self._runner.start()
-        self._started = True
-        return True
 
     def close(self, pod_stopping: bool) -> None:
         """Accept nothing more, finish what runs for a while, hand the rest back or leave it for the restart."""

@@ -1,0 +1,29 @@
+# Everything a clone needs is in .venv, made by the first target that wants it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: demo test lint types check clean
+demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
+	@$(BIN)/python -m tests.sim.demo
+
+test: $(READY) ## unit and integration tests: real sockets, real supervisord, real signals
+	$(BIN)/python -m pytest tests/unit tests/integration
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+check: lint types test demo ## what .ci/run does, but for the container
+
+$(READY): setup.cfg setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
