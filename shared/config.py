@@ -390,9 +390,20 @@ def _load_api_key(environ: Mapping[str, str], problems: list[str]) -> ApiKey:
     return ApiKey(text)
 
 
+_PAGE = """# Configuration
+
+All settings are environment variables. A missing or malformed one is named, with what was found and what is
+expected, and `cloudoptim-agent run` exits with 78 before it starts anything. An empty variable counts as unset.
+
+Proxies by the usual variables: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`.
+
+This page is made by `make docs`; a test holds it to the code.
+"""
+
+
 def reference() -> str:
-    """The operators' table of variables, in Markdown."""
-    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    """The operators' page of variables, docs/configuration.md."""
+    lines = [_PAGE, "| variable | default | meaning |", "|---|---|---|"]
     key_doc = "Central's API key, or a file that holds it, re-read at each use so that it rotates."
     lines.append(f"| `CENTRAL_API_KEY` or `CENTRAL_API_KEY_FILE` | required | {key_doc} |")
     for group in _GROUPS.values():

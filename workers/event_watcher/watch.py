@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
@@ -55,6 +56,8 @@ class Watch(Generic[T]):
         self._aggregator = Aggregator()
         self._checkpoint: Checkpoint | None = None
         self._saved_at = 0.0
+        self._lock = threading.Lock()
+        """Held while something is taken in or forwarded: the last flush comes from another thread."""
 
     def follow(self, alive: Callable[[], None]) -> float:
         """Go on from the checkpoint until the watch ends; the seconds until it shall be opened again.
@@ -69,10 +72,11 @@ class Watch(Generic[T]):
         try:
             for change in self._resource.changes(checkpoint.version):
                 alive()
-                if change.object is not None and change.kind != "DELETED":
-                    self._take(change.object, checkpoint)
-                checkpoint.moved(change.version, self._clock.now())
-                self.flush()
+                with self._lock:
+                    if change.object is not None and change.kind != "DELETED":
+                        self._take(change.object, checkpoint)
+                    checkpoint.moved(change.version, self._clock.now())
+                    self._flush(checkpoint)
         except Gone as error:
             _logger.info("%s: %s; listing what happened since", self._name, error)
             checkpoint.version = ""
@@ -80,17 +84,18 @@ class Watch(Generic[T]):
         telemetry.RECONNECTS.labels(f"watch {self._name}").inc()
         return 0.0 if time.monotonic() - started > _SHORT_WATCH else jittered(_SHORT_WATCH, 0.5)
 
-    def flush(self) -> None:
+    def close(self) -> None:
+        """Forward the repeats that wait for their window, and save the checkpoint."""
+        with self._lock:
+            if self._checkpoint is not None:
+                self._put(self._aggregator.due(float("inf")), self._checkpoint)
+
+    def _flush(self, checkpoint: Checkpoint) -> None:
         """Forward repeats that are due; save the checkpoint once in a while."""
-        if self._checkpoint is None:
-            return
         now = time.monotonic()
         repeats = self._aggregator.due(now)
-        if repeats:
-            self._put(repeats, self._checkpoint)
-        elif now - self._saved_at > SAVE_SECONDS:
-            self._queue.set_state({self._key: self._checkpoint.record()}, durable=True)
-            self._saved_at = now
+        if repeats or now - self._saved_at > SAVE_SECONDS:
+            self._put(repeats, checkpoint)
 
     def _load(self) -> Checkpoint:
         if self._checkpoint is None:

@@ -47,7 +47,7 @@ class EventWatcher(Worker):
     def close(self, pod_stopping: bool) -> None:
         """Forward what waits for its window."""
         for watch in self._watches.values():
-            watch.flush()
+            watch.close()
 
     def _wanted(self, event: ClusterEvent) -> bool:
         settings = self._process.settings.events

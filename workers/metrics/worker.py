@@ -122,7 +122,7 @@ class MetricsWorker(Worker):
     def _tell_cluster(self) -> None:
         """What the registration wants to know (it asks the queue, not the API server)."""
         if self._kubernetes_version is None:
-            self._kubernetes_version = json.loads(self._kube.get("/version")).get("gitVersion")
+            self._kubernetes_version = self._ask_version()
         identities = [record.identity for record in self._nodes.totals.nodes.values()]
         facts = {
             "kubernetes_version": self._kubernetes_version,
@@ -131,6 +131,14 @@ class MetricsWorker(Worker):
             "node_count": len(identities),
         }
         self._process.queue.set_state({CLUSTER: facts})
+
+    def _ask_version(self) -> str | None:
+        try:
+            version: str | None = json.loads(self._kube.get("/version")).get("gitVersion")
+        except (AgentError, ValueError) as error:
+            _logger.debug("the API server's version is not known: %s", error)
+            return None
+        return version
 
     def await_drain(self) -> float:
         """Wait for a drain to end and sample at once: that is when the totals have changed."""
