@@ -175,39 +175,50 @@ def start(name: str) -> Process:
 
 def run(process: Process, worker: Worker) -> int:
     """Run ``worker`` until SIGTERM, close it and return the exit status."""
-    with stopped_by_signals(process.stop):
+    with stopped_by_signals(process.stop) as signalled:
         _logger.info("%s started, version %s", process.name, __version__)
         for loop in worker.loops():
             target = _driven(process, loop)
             threading.Thread(target=target, name=loop.name, daemon=True).start()
         threading.Thread(target=process.publish_until_stopped, name="publisher", daemon=True).start()
-        process.stop.wait()
+        signalled()
         stopping = process.programs.pod_is_stopping()
         _logger.info("%s stops; %s", process.name, "the pod is stopping" if stopping else "only this worker")
         process.wake_publisher()
-        worker.close(stopping)
         try:
+            worker.close(stopping)
             process.publish()
         except AgentError as error:
-            _logger.debug("could not publish at the end: %s", error)
+            _logger.warning("the end was not orderly: %s", error)
         _logger.info("%s stopped", process.name)
     return 0
 
 
 @contextlib.contextmanager
-def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set ``stop``; a second one does what it does to any process."""
+def stopped_by_signals(stop: threading.Event) -> Iterator[Callable[[], None]]:
+    """SIGTERM and SIGINT end the call that is handed out, which then sets ``stop``.
+
+    The handler only writes a byte: to set an Event it would need the lock that the interrupted thread may hold.
+    A second signal does what it does to any process.
+    """
+    reading, writing = os.pipe()
 
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
+        os.write(writing, b"x")
+
+    def wait() -> None:
+        os.read(reading, 1)
         stop.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield wait
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)
 
 
 def _driven(process: Process, loop: Loop) -> Callable[[], None]:

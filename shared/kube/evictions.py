@@ -101,6 +101,9 @@ def outcome_of(answer: Answer, pod: Pod) -> Outcome:
         return Outcome(Verdict.ACCEPTED, code, "evicted")
     status = parse_status(code, answer.body)
     said = status.message or status.reason or f"status {code}"
+    if "admission webhook" in said and 400 <= code < 500:
+        # The code is the webhook's own, 400 if it gives none: a 404 or 429 of its making says nothing of the pod.
+        return Outcome(Verdict.DENIED, code, said, BUDGET_PAUSE)
     if code in (404, 409):
         # 409 is the UID precondition: the pod we meant is gone and its name is taken.
         return Outcome(Verdict.GONE, code, said)

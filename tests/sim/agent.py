@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,10 +33,12 @@ class Agent:
         api_key: str = "demo-key",
         cluster_id: str = "demo",
         preload: bool = True,
+        wrap: Callable[[Sequence[str]], Sequence[str]] = list,
     ) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="cloudoptim-", ignore_cleanup_errors=True)
         self.run_dir = Path(self._scratch.name) / "run"
         self.port = free_port()
+        self._wrap = wrap
         self.preload = preload
         """Whether ``cloudoptim-agent run`` starts it, or plain supervisord."""
         self.env = {
@@ -59,7 +61,9 @@ class Agent:
         if not self.preload:
             command = [str(Path(sys.executable).parent / "supervisord"), "-n", "-c", str(CONF)]
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment(), stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self._wrap(command), cwd=ROOT, env=self._environment(), stdout=log, stderr=log
+            )
         return self
 
     def stop(self, timeout: float = 100.0) -> int:

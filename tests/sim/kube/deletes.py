@@ -1,0 +1,108 @@
+"""Deleting: preconditions, grace and finalizers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from tests.sim.kube import kinds
+from tests.sim.kube.resources import NAMESPACES, PODS, Object
+from tests.sim.kube.status import ApiError, precondition_failed
+from tests.sim.kube.store import Store, Stored
+from tests.sim.kube.writes import Target, deletion_due, dry_run_asked, existing
+
+
+@dataclass(frozen=True)
+class DeleteOptions:
+    grace: int | None = None
+    uid: str | None = None
+    version: str | None = None
+    dry_run: bool = False
+
+
+def delete_options(body: Object, query: dict[str, str]) -> DeleteOptions:
+    preconditions = body.get("preconditions") or {}
+    grace: Any = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+    return DeleteOptions(
+        grace=None if grace is None else int(grace),
+        uid=preconditions.get("uid"),
+        version=preconditions.get("resourceVersion"),
+        dry_run=dry_run_asked("DeleteOptions", [*(body.get("dryRun") or ()), *_listed(query.get("dryRun"))]),
+    )
+
+
+def _listed(value: str | None) -> list[str]:
+    return [value] if value else []
+
+
+def check_preconditions(stored: Stored, options: DeleteOptions) -> ApiError | None:
+    metadata = stored.object["metadata"]
+    if options.uid and options.uid != metadata["uid"]:
+        why = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
+            "The object might have been deleted and then recreated"
+        )
+    elif options.version and options.version != metadata["resourceVersion"]:
+        why = (
+            f"the ResourceVersion in the precondition ({options.version}) does not match the ResourceVersion in "
+            f"record ({metadata['resourceVersion']}). The object might have been modified"
+        )
+    else:
+        return None
+    return precondition_failed(stored.resource, stored.name, why)
+
+
+def delete(store: Store, target: Target, options: DeleteOptions) -> Stored:
+    """Begin or finish a deletion; returns the object as it then is."""
+    with store.lock:
+        old = existing(store, target)
+        if refusal := check_preconditions(old, options):
+            raise refusal
+        obj = _deleted(old, options.grace)
+        final = deletion_due(obj["metadata"]) and not obj["metadata"].get("finalizers")
+        if target.resource is NAMESPACES:
+            obj, final = {**obj, "status": {**obj["status"], "phase": "Terminating"}}, False
+        if options.dry_run:
+            return Stored(target.resource, old.key, obj, old.revision)
+        graceful = target.resource is PODS or not final
+        if obj != old.object and graceful:
+            old = store.put(target.resource, obj)
+        if final:
+            store.remove(old)
+        return old
+
+
+def _deleted(stored: Stored, asked: int | None) -> Object:
+    """The object marked for deletion. A second delete can only shorten a pod's grace."""
+    obj, metadata = stored.object, stored.object["metadata"]
+    if stored.resource is not PODS:
+        if "deletionTimestamp" in metadata:
+            return obj
+        marked = {**metadata, "deletionTimestamp": timestamp_in(0)}
+        if metadata.get("finalizers"):
+            marked["deletionGracePeriodSeconds"] = 0
+        return {**obj, "metadata": marked}
+    grace = _grace(obj, asked)
+    current = metadata.get("deletionGracePeriodSeconds")
+    if current is not None and grace >= current:
+        return obj
+    since = metadata.get("deletionTimestamp")
+    began = datetime.strptime(since, "%Y-%m-%dT%H:%M:%SZ") - timedelta(seconds=current or 0) if since else None
+    due = timestamp_in(grace) if began is None else kinds.timestamp(began + timedelta(seconds=grace))
+    marked = {**metadata, "deletionTimestamp": due, "deletionGracePeriodSeconds": grace}
+    if since is None and "generation" in metadata:
+        marked["generation"] = metadata["generation"] + 1
+    return {**obj, "metadata": marked}
+
+
+def _grace(pod: Object, asked: int | None) -> int:
+    """Pods without a node or already terminal have nothing to wait for; negative means one second."""
+    if not pod["spec"].get("nodeName") or pod["status"].get("phase") in ("Succeeded", "Failed"):
+        return 0
+    grace = int(pod["spec"].get("terminationGracePeriodSeconds", 30)) if asked is None else asked
+    return grace if grace >= 0 else 1
+
+
+def timestamp_in(seconds: float) -> str:
+    return kinds.timestamp(datetime.now(timezone.utc) + timedelta(seconds=seconds))

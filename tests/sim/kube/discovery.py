@@ -1,0 +1,75 @@
+"""What the API says about itself: versions, groups and resources."""
+
+from __future__ import annotations
+
+from tests.sim.kube.resources import PODS, RESOURCES, Object, Resource
+
+VERSION: Object = {
+    "major": "1",
+    "minor": "36",
+    "emulationMajor": "1",
+    "emulationMinor": "36",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "35",
+    "gitVersion": "v1.36.2",
+    "gitCommit": "simulated",
+    "gitTreeState": "clean",
+    "buildDate": "2026-05-12T09:58:21Z",
+    "goVersion": "go1.26.6",
+    "compiler": "gc",
+    "platform": "linux/amd64",
+}
+
+
+def core_versions(address: str) -> Object:
+    server = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
+    return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": server}
+
+
+def groups(metrics_installed: bool) -> Object:
+    names = dict.fromkeys((r.group, r.version) for r in RESOURCES if r.group)
+    found = [group(*name) for name in names if metrics_installed or name[0] != "metrics.k8s.io"]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
+
+
+def group(name: str, version: str) -> Object:
+    served = {"groupVersion": f"{name}/{version}", "version": version}
+    return {"name": name, "versions": [served], "preferredVersion": served}
+
+
+def find_group(name: str) -> Object | None:
+    version = next((resource.version for resource in RESOURCES if resource.group == name), None)
+    return {"kind": "APIGroup", "apiVersion": "v1", **group(name, version)} if version else None
+
+
+def resources(name: str, version: str) -> Object | None:
+    """The APIResourceList of a group version."""
+    found = [resource for resource in RESOURCES if (resource.group, resource.version) == (name, version)]
+    if not found:
+        return None
+    rows = [row for resource in found for row in _rows(resource)]
+    rows.sort(key=lambda row: row["name"])
+    head: Object = {"kind": "APIResourceList", **({"apiVersion": "v1"} if name else {})}
+    return {**head, "groupVersion": f"{name}/{version}" if name else version, "resources": rows}
+
+
+def _rows(resource: Resource) -> list[Object]:
+    row: Object = {
+        "name": resource.plural,
+        "singularName": resource.kind.lower() if resource.group != "metrics.k8s.io" else "",
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": list(resource.verbs),
+    }
+    if resource.short:
+        row["shortNames"] = list(resource.short)
+    if resource.all:
+        row["categories"] = ["all"]
+    sub: Object = {"singularName": "", "namespaced": resource.namespaced, "kind": resource.kind}
+    rows = [row]
+    if resource.status:
+        rows.append({**sub, "name": f"{resource.plural}/status", "verbs": ["get", "patch", "update"]})
+    if resource is PODS:
+        eviction = {"group": "policy", "version": "v1", "kind": "Eviction", "verbs": ["create"]}
+        rows.append({**sub, "name": "pods/eviction", **eviction})
+    return rows

@@ -1,0 +1,84 @@
+"""The kinds of objects the simulator serves, and how each is addressed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One row of API discovery."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+    short: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = VERBS
+    status: bool = True
+    """Whether it has a ``/status`` subresource."""
+    all: bool = False
+    """Whether ``kubectl get all`` shows it."""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def qualified(self) -> str:
+        """``deployments.apps``, as messages name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def qualified_kind(self) -> str:
+        """``Deployment.apps``, as validation messages name it."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+    def key(self, namespace: str | None, name: str) -> str:
+        """Where etcd would keep it: keys sort, so lists come out, in the real order."""
+        return f"{namespace}/{name}" if self.namespaced else name
+
+
+NODES = Resource("", "v1", "nodes", "Node", namespaced=False, short=("no",))
+PODS = Resource("", "v1", "pods", "Pod", short=("po",), all=True)
+EVENTS = Resource("", "v1", "events", "Event", short=("ev",), status=False)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False, short=("ns",))
+REPLICATION_CONTROLLERS = Resource("", "v1", "replicationcontrollers", "ReplicationController", short=("rc",), all=True)
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", short=("deploy",), all=True)
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", short=("rs",), all=True)
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", short=("sts",), all=True)
+DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet", short=("ds",), all=True)
+JOBS = Resource("batch", "v1", "jobs", "Job", all=True)
+BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short=("pdb",))
+VOLUME_ATTACHMENTS = Resource("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", namespaced=False)
+NODE_METRICS = Resource(
+    "metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", namespaced=False, verbs=("get", "list"), status=False
+)
+POD_METRICS = Resource("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", verbs=("get", "list"), status=False)
+SELF_REVIEWS = Resource(
+    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview",
+    namespaced=False, verbs=("create",), status=False,
+)  # fmt: skip
+REVIEWS = Resource(
+    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview",
+    namespaced=False, verbs=("create",), status=False,
+)  # fmt: skip
+
+STORED = (
+    NODES, PODS, EVENTS, NAMESPACES, REPLICATION_CONTROLLERS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS,
+    DAEMON_SETS, JOBS, BUDGETS, VOLUME_ATTACHMENTS,
+)  # fmt: skip
+METRICS = (NODE_METRICS, POD_METRICS)
+RESOURCES = (*STORED, *METRICS, SELF_REVIEWS, REVIEWS)
+
+_BY_PATH = {(r.group, r.version, r.plural): r for r in RESOURCES}
+
+
+def find(group: str, version: str, plural: str) -> Resource | None:
+    return _BY_PATH.get((group, version, plural))
