@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test lint types check docs clean
+.PHONY: demo test lint types check docs prices clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
@@ -20,6 +20,11 @@ types: $(READY)
 
 docs: $(READY) ## pages made from the code
 	$(BIN)/python -c 'from shared import config; print(config.reference(), end="")' > docs/configuration.md
+
+prices: ## rebuild the shipped price table (Python 3.11 or later)
+	$(PYTHON) -m venv .venv-prices
+	.venv-prices/bin/pip install --quiet --no-deps -r scripts/prices/requirements.txt
+	.venv-prices/bin/python -m scripts.build_prices
 
 check: lint types test demo ## what .ci/run does, but for the container
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workers.metrics.capacity import Capacity, Identity
+from workers.metrics.price_table import PriceTable
 from workers.metrics.resources import NANO, Amount
 
 OVERRIDE = "override"
@@ -74,21 +75,21 @@ def price(
     node: Identity,
     allocatable: Amount,
     overrides: Overrides,
-    table: Mapping[tuple[str, str, str, bool], float],
+    table: PriceTable,
     spot_factor: float,
 ) -> Price:
-    """The price of one node. ``table`` is keyed by provider, region, instance type and spot. Pure."""
+    """The price of one node, from the first source that knows it."""
     spot = node.capacity is Capacity.SPOT
     own = overrides.find(node, spot)
     if own is not None:
         return Price(own, OVERRIDE)
-    if node.os == "linux" and (listed := table.get((node.provider, node.region, node.instance_type, spot))):
+    if node.os == "linux" and (listed := table.find(node.provider, node.region, node.instance_type, spot)):
         return Price(listed, TABLE)
     if spot:
         factor = _OCI_PREEMPTIBLE if node.provider == "oci" else spot_factor
         on_demand = overrides.find(node, spot=False)
         if on_demand is None and node.os == "linux":
-            on_demand = table.get((node.provider, node.region, node.instance_type, False))
+            on_demand = table.find(node.provider, node.region, node.instance_type, spot=False)
         if on_demand is not None:
             return Price(on_demand * factor, SPOT_FACTOR)
     return Price(_by_rate(node.provider, allocatable, spot, spot_factor), FALLBACK)

@@ -20,6 +20,7 @@ from shared.schemas.metrics import ClusterMetrics
 from shared.state import CLUSTER, DRAIN_ENDED
 from shared.timing import iso, jittered
 from workers.metrics.follow import Followed
+from workers.metrics.price_table import PriceTable
 from workers.metrics.prices import GIB, OverrideFile, Price, price
 from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeRecord, NodeTotals, Pod, PodTotals
@@ -56,6 +57,7 @@ class MetricsWorker(Worker):
             PodTotals.put,
             lambda totals, pod: totals.remove(pod.metadata.uid),
         )
+        self._table = PriceTable()
         self._overrides = OverrideFile(settings.prices_file)
         self._sampling = threading.Lock()
         self._kubernetes_version: str | None = None
@@ -106,9 +108,10 @@ class MetricsWorker(Worker):
         overrides, factor = self._overrides.current(), self._process.settings.metrics.spot_price_factor
 
         def price_of(record: NodeRecord) -> Price:
-            return price(record.identity, record.allocatable, overrides, {}, factor)
+            return price(record.identity, record.allocatable, overrides, self._table, factor)
 
         with self._nodes.lock, self._pods.lock:
+            provider = _commonest(record.identity.provider for record in self._nodes.totals.nodes.values())
             return take_sample(
                 self._process.settings.agent.cluster_id,
                 self._process.clock.now(),
@@ -116,7 +119,7 @@ class MetricsWorker(Worker):
                 self._pods.totals,
                 usage,
                 price_of,
-                None,
+                self._table.as_of(provider or ""),
             )
 
     def _tell_cluster(self) -> None:

@@ -19,6 +19,7 @@ from tests.sim.kube.controllers import Workloads
 from tests.sim.kube.credentials import kubeconfig, serving_context
 from tests.sim.kube.disruption import Disruption
 from tests.sim.kube.faults import Fault
+from tests.sim.kube.garbage import GarbageCollector
 from tests.sim.kube.kubelet import Kubelets
 from tests.sim.kube.namespaces import HOLD, Namespaces
 from tests.sim.kube.nodes import NodeLifecycle
@@ -89,7 +90,7 @@ class Cluster:
         self.lifecycle = NodeLifecycle(self.store, self.clockwork, self.kubelets, self.recorder)
         if controllers:
             self.clockwork.controllers += [self.workloads, self.scheduler, self.kubelets, self.disruption]
-            self.clockwork.controllers += [self.lifecycle, Namespaces(self.store)]
+            self.clockwork.controllers += [self.lifecycle, Namespaces(self.store), GarbageCollector(self.store)]
         self._authority = tls / "ca.crt" if tls else None
         self._http = HttpServer(self.api.handle, port=port, tls=serving_context(tls) if tls else None)
         self.api.control = Control(self)

@@ -124,3 +124,9 @@ def test_scaling_a_deployment(call: Caller, cluster: Cluster) -> None:
     call("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web", {"spec": {"replicas": 3}}, MERGE)
     cluster.wait_for(lambda: len(names(cluster)) == 3)
     cluster.wait_settled()
+
+
+def test_what_a_deleted_deployment_owned_goes_with_it(call: Caller, cluster: Cluster) -> None:
+    cluster.add_deployment("shop", "web", 2, node="node-1")
+    call("DELETE", "/apis/apps/v1/namespaces/shop/deployments/web")
+    cluster.wait_for(lambda: not names(cluster))
