@@ -32,7 +32,7 @@ PODS = 100
 NODES = 7
 """Five are drained at once, two take what is evicted."""
 
-_POLL = {"TASK_POLL_INTERVAL_SECONDS": "10", "EVENT_NAMESPACES": "none"}
+_POLL = {"TASK_POLL_INTERVAL_SECONDS": "10", "EVENT_NAMESPACES": "bench-none"}
 
 
 class Bench:

@@ -6,13 +6,14 @@ Each field says its variable, default and meaning; ``reference()`` turns that in
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import ConfigurationError
+from shared.schemas.events import EVENT_TYPES
 from shared.schemas.parameters import PARAMETERS
 
 Parse = Callable[[str], Any]
@@ -79,12 +80,15 @@ def _identifier(text: str) -> str:
     return text
 
 
-def _task_types(text: str) -> frozenset[str]:
-    names = frozenset(_words(text))
-    if unknown := names - set(PARAMETERS):
-        expected = f"a comma-separated list of {', '.join(PARAMETERS)}"
-        raise Malformed(f"{expected}; unknown: {', '.join(sorted(unknown))}")
-    return names
+def _names(known: Collection[str]) -> Parse:
+    def parse(text: str) -> frozenset[str]:
+        names = frozenset(_words(text))
+        if unknown := names - set(known):
+            expected = f"a comma-separated list of {', '.join(known)}"
+            raise Malformed(f"{expected}; unknown: {', '.join(sorted(unknown))}")
+        return names
+
+    return parse
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -231,7 +235,7 @@ class Tasks:
     )
     allowed_types: frozenset[str] = setting(
         "ALLOWED_TASK_TYPES",
-        _task_types,
+        _names(PARAMETERS),
         "Comma-separated task types that may run; all if unset.",
         frozenset(PARAMETERS),
     )
@@ -240,6 +244,12 @@ class Tasks:
         _number(int, 0, 100_000),
         "Refuse to cordon when this many nodes already are, by anyone.",
         None,
+    )
+    kubernetes_events: bool = setting(
+        "KUBERNETES_EVENTS",
+        parse_flag,
+        "Write Events on the nodes tasks touch; needs the RBAC component kubernetes-events.",
+        False,
     )
 
     def are_paused(self) -> str | None:
@@ -281,11 +291,11 @@ class Events:
     namespaces: tuple[str, ...] = setting(
         "EVENT_NAMESPACES", _words, "Comma-separated namespaces to watch; all if unset.", ()
     )
-    types: tuple[str, ...] = setting(
+    types: frozenset[str] = setting(
         "EVENT_TYPES",
-        _words,
+        _names(EVENT_TYPES),
         "Comma-separated event types to forward; all if unset.",
-        (),
+        frozenset(EVENT_TYPES),
     )
 
 
@@ -416,7 +426,7 @@ def reference() -> str:
 def _shown(default: Any) -> str:
     if default is MISSING:
         return "required"
-    if default in (None, (), frozenset(PARAMETERS)):
+    if default in (None, (), frozenset(PARAMETERS), frozenset(EVENT_TYPES)):
         return "unset"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"

@@ -145,8 +145,8 @@ class Kube:
 
     def lines(
         self, path: str, query: Mapping[str, Any], silence: float, hangup: Hangup | None = None
-    ) -> Iterator[bytes]:
-        """The lines of a streamed answer as they come, until the server ends it or ``hangup`` is used.
+    ) -> Iterator[list[bytes]]:
+        """The lines of a streamed answer, those that came together together, until the server or ``hangup`` ends it.
 
         Raises:
             What ``call`` raises; KubeUnavailable also when nothing came for ``silence`` seconds.
@@ -161,7 +161,8 @@ class Kube:
             rest = b""
             while chunk := response.read1(256 * 1024):
                 *complete, rest = (rest + chunk).split(b"\n")
-                yield from (line for line in complete if line)
+                if complete:
+                    yield complete
         except (urllib3.exceptions.HTTPError, OSError) as error:
             if hangup is not None and hangup.used:
                 return

@@ -100,8 +100,10 @@ class Resource(Generic[T]):
         seconds: float | None = None,
         silence: float = BOOKMARK_SILENCE,
         hangup: Hangup | None = None,
-    ) -> Iterator[Change[T]]:
-        """What changed after ``version``, until the server ends the watch (after ``seconds``).
+    ) -> Iterator[list[Change[T]]]:
+        """What changed after ``version``, in the bunches it comes in, until the server ends the watch.
+
+        Whoever takes in a bunch at a time pays once for a storm's thousand changes.
 
         Raises:
             Gone: ``version`` is too old; list again.
@@ -115,9 +117,9 @@ class Resource(Generic[T]):
             "resourceVersion": version,
             "timeoutSeconds": int(seconds if seconds is not None else random.uniform(*WATCH_SECONDS)),
         }
-        for line in self._kube.lines(self._path, asked, silence, hangup):
+        for lines in self._kube.lines(self._path, asked, silence, hangup):
             try:
-                yield self._decode_change(line)
+                yield [self._decode_change(line) for line in lines if line]
             except msgspec.DecodeError as error:
                 raise KubeUnavailable(f"watch {self._path}: a line that is no event: {error}") from error
 

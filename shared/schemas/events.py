@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from shared.schemas.wire import Outgoing, UtcDatetime
 
 EventType = Literal["pod_scheduling_failed", "node_not_ready", "pod_evicted", "oom_killed"]
+EVENT_TYPES: tuple[str, ...] = get_args(EventType)
 Severity = Literal["info", "warning", "critical"]
 
 

@@ -17,6 +17,27 @@ REMEMBERED = 5000
 """Ids that are kept to recognise repeats; the longest unseen go first."""
 
 
+STORM_RATE = 100.0
+STORM_BURST = 5000
+"""First sights of one type that go through: a burst, and so many a second after it. More are counted and dropped."""
+
+
+class Allowance:
+    """A token bucket for each event type. Times are monotonic seconds that the caller passes in."""
+
+    def __init__(self, rate: float = STORM_RATE, burst: int = STORM_BURST) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._tokens: dict[str, tuple[float, float]] = {}
+
+    def lets_through(self, event_type: str, now: float) -> bool:
+        """Whether one more of this type may go."""
+        left, since = self._tokens.get(event_type, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        self._tokens[event_type] = (left - 1.0 if left >= 1.0 else left, now)
+        return left >= 1.0
+
+
 @dataclass
 class _Known:
     event: ClusterEvent

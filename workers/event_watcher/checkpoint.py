@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,15 +24,18 @@ class Checkpoint:
         moment = kept.get("time")
         self.version: str = kept.get("version", "")
         self.time = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
-        self._recent: deque[str] = deque(kept.get("recent", ()), maxlen=RECENT)
+        self._recent: dict[str, float] = dict(kept.get("recent", {}))
         self._before = frozenset(self._recent)
 
     def record(self) -> dict[str, Any]:
-        """The JSON form."""
+        """The JSON form. Ids that the time alone will rule out are left out, and so is what is too much."""
+        if self.time is not None:
+            oldest = (self.time - LATENESS).timestamp()
+            self._recent = {event_id: seen for event_id, seen in self._recent.items() if seen >= oldest}
         return {
             "version": self.version,
             "time": iso(self.time) if self.time else None,
-            "recent": list(self._recent),
+            "recent": dict(list(self._recent.items())[-RECENT:]),
         }
 
     def moved(self, version: str, now: datetime) -> None:
@@ -52,4 +54,4 @@ class Checkpoint:
 
     def forwarded(self, events: Iterable[ClusterEvent]) -> None:
         """Remember their ids for the next start."""
-        self._recent.extend(event.event_id for event in events)
+        self._recent.update((event.event_id, event.last_seen.timestamp()) for event in events)

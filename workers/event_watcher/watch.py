@@ -1,4 +1,4 @@
-"""One watch of the event-watcher: from its checkpoint on, object by object, keeping none of them."""
+"""One watch of the event-watcher: from its checkpoint on, bunch by bunch, keeping no object."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.queue.messages import EVENTS
 from shared.schemas.events import ClusterEvent
 from shared.state import CHECKPOINT
 from shared.timing import Clock, jittered
-from workers.event_watcher.aggregate import Aggregator
+from workers.event_watcher.aggregate import Aggregator, Allowance
 from workers.event_watcher.checkpoint import Checkpoint
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ Select = Callable[[T], Iterable[ClusterEvent]]
 
 
 class Watch(Generic[T]):
-    """Runs on one thread. ``wanted`` filters by the operator's settings."""
+    """Runs on one thread. ``select`` gives the occurrences an object shows that are wanted."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Watch(Generic[T]):
         select: Select[T],
         queue: Queue,
         clock: Clock,
-        wanted: Callable[[ClusterEvent], bool] = lambda event: True,
+        enrich: Callable[[ClusterEvent], ClusterEvent] = lambda event: event,
         list_at_first: bool = False,
     ) -> None:
         self._name = name
@@ -51,9 +51,12 @@ class Watch(Generic[T]):
         self._select = select
         self._queue = queue
         self._clock = clock
-        self._wanted = wanted
+        self._enrich = enrich
         self._list_at_first = list_at_first
         self._aggregator = Aggregator()
+        self._allowance = Allowance()
+        self._unsent: list[ClusterEvent] = []
+        """What the queue did not take yet. While it does not, nothing more is read from the watch."""
         self._checkpoint: Checkpoint | None = None
         self._saved_at = 0.0
         self._lock = threading.Lock()
@@ -63,20 +66,21 @@ class Watch(Generic[T]):
         """Go on from the checkpoint until the watch ends; the seconds until it shall be opened again.
 
         Raises:
-            TemporaryError, PermanentError: the next call goes on from what was seen last.
+            TemporaryError, PermanentError: the next call goes on from what was forwarded last.
         """
         checkpoint = self._load()
+        with self._lock:
+            self._forward([], checkpoint)
         if not checkpoint.version:
             self._catch_up(checkpoint, alive)
         started = time.monotonic()
         try:
-            for change in self._resource.changes(checkpoint.version):
+            for bunch in self._resource.changes(checkpoint.version):
                 alive()
                 with self._lock:
-                    if change.object is not None and change.kind != "DELETED":
-                        self._take(change.object, checkpoint)
-                    checkpoint.moved(change.version, self._clock.now())
-                    self._flush(checkpoint)
+                    news = self._news((c.object for c in bunch if c.object and c.kind != "DELETED"), checkpoint)
+                    checkpoint.moved(bunch[-1].version, self._clock.now())
+                    self._forward(news, checkpoint)
         except Gone as error:
             _logger.info("%s: %s; listing what happened since", self._name, error)
             checkpoint.version = ""
@@ -88,14 +92,8 @@ class Watch(Generic[T]):
         """Forward the repeats that wait for their window, and save the checkpoint."""
         with self._lock:
             if self._checkpoint is not None:
-                self._put(self._aggregator.due(float("inf")), self._checkpoint)
-
-    def _flush(self, checkpoint: Checkpoint) -> None:
-        """Forward repeats that are due; save the checkpoint once in a while."""
-        now = time.monotonic()
-        repeats = self._aggregator.due(now)
-        if repeats or now - self._saved_at > SAVE_SECONDS:
-            self._put(repeats, checkpoint)
+                self._unsent += self._aggregator.due(float("inf"))
+                self._put_unsent(self._checkpoint)
 
     def _load(self) -> Checkpoint:
         if self._checkpoint is None:
@@ -113,29 +111,42 @@ class Watch(Generic[T]):
             version = version or page.metadata.resource_version
             if not look:
                 break
-            for item in page.items:
-                self._take(item, checkpoint)
+            with self._lock:
+                self._forward(self._news(page.items, checkpoint), checkpoint)
             alive()
         checkpoint.moved(version, begun)
 
-    def _take(self, item: T, checkpoint: Checkpoint) -> None:
-        news = []
-        for event in self._select(item):
-            if not self._wanted(event) or not checkpoint.is_news(event):
-                continue
-            telemetry.EVENTS_SEEN.labels(event.event_type).inc()
-            first = self._aggregator.offer(event, time.monotonic())
-            if first is not None:
-                news.append(first)
-        if news:
-            self._put(news, checkpoint)
+    def _news(self, items: Iterable[T], checkpoint: Checkpoint) -> list[ClusterEvent]:
+        """The occurrences among ``items`` that are to be forwarded now: first sights, and not too many."""
+        now, news = time.monotonic(), []
+        for item in items:
+            for event in self._select(item):
+                if not checkpoint.is_news(event):
+                    continue
+                telemetry.EVENTS_SEEN.labels(event.event_type).inc()
+                first = self._aggregator.offer(event, now)
+                if first is None:
+                    continue
+                if self._allowance.lets_through(event.event_type, now):
+                    news.append(self._enrich(first))
+                else:
+                    telemetry.EVENTS_DROPPED.labels(event.event_type).inc()
+        return news
 
-    def _put(self, events: list[ClusterEvent], checkpoint: Checkpoint) -> None:
+    def _forward(self, news: list[ClusterEvent], checkpoint: Checkpoint) -> None:
+        """Put ``news`` and the repeats that are due on the queue; save the checkpoint once in a while."""
+        now = time.monotonic()
+        self._unsent += news + self._aggregator.due(now)
+        if self._unsent or now - self._saved_at > SAVE_SECONDS:
+            self._put_unsent(checkpoint)
+
+    def _put_unsent(self, checkpoint: Checkpoint) -> None:
         """Events and checkpoint in one transaction: neither is ever there without the other."""
+        events = self._unsent
         checkpoint.forwarded(events)
         messages = [(f"{event.event_id}/{event.count}", event.to_json()) for event in events]
         self._queue.put(EVENTS, messages, {self._key: checkpoint.record()})
-        self._saved_at = time.monotonic()
+        self._unsent, self._saved_at = [], time.monotonic()
         for event in events:
             telemetry.EVENTS_PUT.labels(event.event_type).inc()
             where = f"{event.namespace}/{event.name}" if event.namespace else event.name

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from shared.errors import AgentError
 from shared.kube.connection import Kube
 from shared.kube.nodes import Node, Nodes
-from shared.kube.pods import PATH as PODS
+from shared.kube.objects import controller_of
+from shared.kube.pods import pod_path
 from shared.kube.reads import Resource
 from shared.lifecycle import Loop, Process, Worker
 from shared.schemas.events import ClusterEvent
+from workers.event_watcher.aggregate import Allowance
 from workers.event_watcher.objects import Event, Pod
-from workers.event_watcher.select import from_event, from_node, from_pod, is_node_not_ready
+from workers.event_watcher.select import from_event, from_node, from_pod, is_node_not_ready, owner_name
 from workers.event_watcher.watch import Watch
-
-EVENTS = "/api/v1/events"
 
 _PATIENCE = 150.0
 """Seconds: a silent watch is given up after 90."""
@@ -27,13 +31,24 @@ class EventWatcher(Worker):
 
     def __init__(self, process: Process, kube: Kube) -> None:
         self._process = process
+        self._kube = kube
         self._nodes = Nodes(kube)
+        self._looks = Allowance(rate=5.0, burst=20)
+        self._pod_decoder = msgspec.json.Decoder(Pod)
         queue, clock = process.queue, process.clock
+        namespace = self._only_namespace()
+        pods = Resource(kube, f"{namespace}/pods", Pod)
+        events = Resource(kube, f"{namespace}/events", Event)
         self._watches: dict[str, Watch[Any]] = {
-            "events": Watch("events", Resource(kube, EVENTS, Event), self._select_event, queue, clock, self._wanted),
-            "pods": Watch("pods", Resource(kube, PODS, Pod), self._select_pod, queue, clock, self._wanted),
-            "nodes": Watch("nodes", self._nodes, self._select_node, queue, clock, self._wanted, list_at_first=True),
+            "events": Watch("events", events, self._select_event, queue, clock, self._with_owner),
+            "pods": Watch("pods", pods, self._select_pod, queue, clock),
+            "nodes": Watch("nodes", self._nodes, self._select_node, queue, clock, list_at_first=True),
         }
+
+    def _only_namespace(self) -> str:
+        """The API's path for the one namespace that is watched, or for all of them."""
+        wanted = self._process.settings.events.namespaces
+        return f"/api/v1/namespaces/{quote(wanted[0])}" if len(wanted) == 1 else "/api/v1"
 
     def loops(self) -> list[Loop]:
         return [
@@ -49,26 +64,25 @@ class EventWatcher(Worker):
         for watch in self._watches.values():
             watch.close()
 
-    def _wanted(self, event: ClusterEvent) -> bool:
+    def _wanted(self, event: ClusterEvent | None) -> Iterator[ClusterEvent]:
+        """``event``, if the operator's filters let it through."""
         settings = self._process.settings.events
-        if settings.types and event.event_type not in settings.types:
-            return False
-        return not settings.namespaces or event.namespace is None or event.namespace in settings.namespaces
+        if event is None or event.event_type not in settings.types:
+            return
+        if not settings.namespaces or event.namespace is None or event.namespace in settings.namespaces:
+            yield event
 
     def _select_pod(self, pod: Pod) -> Iterator[ClusterEvent]:
-        return from_pod(pod, self._process.clock.now())
+        for event in from_pod(pod, self._process.clock.now()):
+            yield from self._wanted(event)
 
     def _select_node(self, node: Node) -> Iterator[ClusterEvent]:
-        occurrence = from_node(node, self._process.clock.now())
-        if occurrence is not None:
-            yield occurrence
+        return self._wanted(from_node(node, self._process.clock.now()))
 
     def _select_event(self, event: Event) -> Iterator[ClusterEvent]:
-        occurrence = from_event(event, self._process.clock.now())
-        if occurrence is not None:
-            yield occurrence
-        elif is_node_not_ready(event):
-            yield from self._look_at_node(event)
+        if is_node_not_ready(event):
+            return self._look_at_node(event)
+        return self._wanted(from_event(event, self._process.clock.now()))
 
     def _look_at_node(self, event: Event) -> Iterator[ClusterEvent]:
         """The node's condition has the time of the transition, and so the id that the node's watch gives."""
@@ -77,3 +91,14 @@ class EventWatcher(Worker):
         except AgentError:
             return  # It is gone, or the node's own watch will tell.
         yield from self._select_node(node)
+
+    def _with_owner(self, event: ClusterEvent) -> ClusterEvent:
+        """An Event object does not say who owns its pod; at first sight, and not in a storm, the pod is asked."""
+        if event.kind != "Pod" or event.namespace is None or not self._looks.lets_through("", time.monotonic()):
+            return event
+        try:
+            pod = self._pod_decoder.decode(self._kube.get(pod_path(event.namespace, event.name)))
+        except (AgentError, msgspec.DecodeError):
+            return event
+        owner, node = owner_name(controller_of(pod.metadata)), pod.spec.node_name
+        return event.model_copy(update={"owner": owner, "node_name": event.node_name or node or None})

@@ -16,6 +16,10 @@ from shared.timing import jittered
 
 T = TypeVar("T")
 
+_LOOKS = 4
+_LOOK_AGAIN = 5.0
+"""A self-check looks so often, so many seconds apart, before it believes in a mismatch."""
+
 _SHORT_WATCH = 1.0
 """Seconds; a watch that ended sooner without a change is not opened again at once."""
 
@@ -35,6 +39,7 @@ class Followed(Generic[T]):
         self._remove = remove
         self._version = ""
         self._hangup = Hangup()
+        self._distrusted = False
 
     def follow(self, alive: Callable[[], None]) -> float:
         """List if there is need to, then watch until the watch ends; ``alive`` is called as things move.
@@ -42,12 +47,15 @@ class Followed(Generic[T]):
         Raises:
             TemporaryError, PermanentError: the totals stay as they are; the next call goes on from there.
         """
-        if not self._version:
-            self._list("first" if self.totals is None else "lost", alive)
+        if self._distrusted:
+            self._distrusted, self._version, self._hangup = False, "", Hangup()
+            self._list("mismatch", alive)
+        elif not self._version:
+            self._list("first" if self.totals is None else "gone", alive)
         started, moved = time.monotonic(), False
         try:
-            for change in self._resource.changes(self._version, hangup=self._hangup):
-                self._apply(change)
+            for bunch in self._resource.changes(self._version, hangup=self._hangup):
+                self._apply(bunch)
                 moved = True
                 alive()
         except Gone as error:
@@ -57,11 +65,31 @@ class Followed(Generic[T]):
         telemetry.RECONNECTS.labels(f"watch {self._name}").inc()
         return 0.0 if moved or time.monotonic() - started > _SHORT_WATCH else jittered(_SHORT_WATCH, 0.5)
 
-    def list_again(self) -> None:
-        """Forget how far the watch came: the next ``follow`` lists. Ends the present watch."""
-        self._version = ""
+    def check(self, wait: Callable[[float], object]) -> bool:
+        """Compare the totals with the API server's own count; list again when they stay apart.
+
+        The count costs one object (``limit=1``, ``remainingItemCount``). As things change, the two may be apart
+        for a moment: only what is still so after a few looks, ``wait`` seconds apart, is a mismatch.
+        """
+        for look in range(_LOOKS):
+            page = next(iter(self._resource.pages(limit=1)))
+            counted = len(page.items) + (page.metadata.remaining_item_count or 0)
+            with self.lock:
+                kept = len(self.totals)
+            if kept == counted:
+                telemetry.SELF_CHECKS.labels(self._name, "match").inc()
+                return True
+            if look < _LOOKS - 1:
+                wait(_LOOK_AGAIN)
+        telemetry.SELF_CHECKS.labels(self._name, "mismatch").inc()
+        _logger.error("the totals know %d %s, the API server %d; listing them again", kept, self._name, counted)
+        self._list_again()
+        return False
+
+    def _list_again(self) -> None:
+        """End the present watch, and begin with a list."""
+        self._distrusted = True
         self._hangup.use()
-        self._hangup = Hangup()
 
     def _list(self, reason: str, alive: Callable[[], None]) -> None:
         telemetry.RELISTS.labels(self._name, reason).inc()
@@ -79,13 +107,14 @@ class Followed(Generic[T]):
         for item in page.items:
             self._put(totals, item)
 
-    def _apply(self, change: Change[T]) -> None:
-        self._version = change.version
-        if change.object is None:
-            return
-        telemetry.CHANGES.labels(self._name).inc()
+    def _apply(self, bunch: list[Change[T]]) -> None:
         with self.lock:
-            if change.kind == "DELETED":
-                self._remove(self.totals, change.object)
-            else:
-                self._put(self.totals, change.object)
+            for change in bunch:
+                self._version = change.version
+                if change.object is None:
+                    continue
+                telemetry.CHANGES.labels(self._name).inc()
+                if change.kind == "DELETED":
+                    self._remove(self.totals, change.object)
+                else:
+                    self._put(self.totals, change.object)

@@ -26,6 +26,8 @@ from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeRecord, NodeTotals, Pod, PodTotals
 from workers.metrics.usage import read_usage
 
+_SELF_CHECK_SECONDS = 600.0
+
 _FIRST_TOTALS = 1.0
 """Seconds between two looks whether the first lists are complete."""
 
@@ -69,6 +71,7 @@ class MetricsWorker(Worker):
             Loop("pods", lambda: self._follow(self._pods, "pods"), patience=150.0),
             Loop("sample", self.sample, patience=120.0),
             Loop("drains", self.await_drain, patience=90.0),
+            Loop("self-check", self.check, patience=300.0),
         ]
 
     def _follow(self, followed: Followed[Any], name: str) -> float:
@@ -86,6 +89,14 @@ class MetricsWorker(Worker):
             raise
         telemetry.COLLECTIONS.labels("success").inc()
         return jittered(self._process.settings.metrics.interval_seconds, 0.05)
+
+    def check(self) -> float:
+        """Compare the totals with a count; the seconds until the next time."""
+        if self._nodes.totals is None or self._pods.totals is None:
+            return _SELF_CHECK_SECONDS
+        for followed in (self._nodes, self._pods):
+            followed.check(self._process.stop.wait)
+        return jittered(_SELF_CHECK_SECONDS)
 
     def put_sample(self) -> None:
         """Make a sample of the totals as they are and put it on the queue.

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 from shared.config import Settings
 from shared.errors import PermanentError, TemporaryError
 from shared.kube.connection import Kube
-from shared.kube.nodes import Nodes
+from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import Pods
 from shared.schemas.tasks import Task
 from shared.timing import Backoff, Clock, Deadline
 from workers.task_runner.account import Account
+from workers.task_runner.announce import Announcer
 from workers.task_runner.evictor import Evictor
 
 T = TypeVar("T")
@@ -80,6 +81,7 @@ class Context:
     settings: Settings
     kube: Kube
     evictor: Evictor
+    announcer: Announcer
     clock: Clock
     deadline: Deadline
     account: Account
@@ -102,6 +104,10 @@ class Context:
     @property
     def pods(self) -> Pods:
         return Pods(self.kube)
+
+    def announce(self, node: Node, reason: str, what: str, warning: bool = False) -> None:
+        """An Event on ``node``: what was done to it, and for which task."""
+        self.announcer.on_node(node, reason, f"{what} (CloudOptim task {self.task.task_id})", warning)
 
     def remember(self, **notes: Any) -> None:
         """Make notes durable before the write that makes them matter. Raises TemporaryError."""

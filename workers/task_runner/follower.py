@@ -93,7 +93,7 @@ class Follower:
         while not self._closed.is_set():
             try:
                 changes = self._pods.changes(version, self._query, _WATCH_SECONDS, hangup=self._hangup)
-                for change in changes:
+                for change in (change for bunch in changes for change in bunch):
                     version = change.version
                     pauses.reset()
                     if change.object is not None:

@@ -20,6 +20,7 @@ from shared.state import DRAIN_ENDED
 from shared.timing import SYSTEM_CLOCK, Backoff, Clock, Deadline
 from workers.task_runner import guards
 from workers.task_runner.account import Account
+from workers.task_runner.announce import Announcer
 from workers.task_runner.backlog import Backlog, Entry
 from workers.task_runner.context import Cancelled, Context, HandedBack, Interrupt, OutOfTime, Stopped, Suspended
 from workers.task_runner.evictor import Evictor
@@ -57,6 +58,8 @@ class Runner:
         self._kube = kube
         self._clock = clock
         self._evictor = Evictor(kube, settings.kubernetes.evictions_per_second, settings.kubernetes.eviction_burst)
+        reporter = settings.pod.name or "cloudoptim-agent"
+        self._announcer = Announcer(kube, clock, settings.tasks.kubernetes_events, reporter)
         self._journal = Journal(queue)
         self._journal_lock = threading.Lock()
         self._backlog = Backlog()
@@ -224,6 +227,7 @@ class Runner:
             settings=self._settings,
             kube=self._kube,
             evictor=self._evictor,
+            announcer=self._announcer,
             clock=self._clock,
             deadline=Deadline.until(claim.task.deadline, self._clock),
             account=Account(self._clock),

@@ -26,7 +26,7 @@ def uncordon_node(parameters: UncordonNode, context: Context) -> None:
     if not node.spec.unschedulable:
         context.account.say(f"node {parameters.node_name} was schedulable already")
         return
-    uncordon(node.metadata.name, context)
+    uncordon(node, context)
 
 
 def cordon(node: Node, context: Context) -> None:
@@ -36,15 +36,17 @@ def cordon(node: Node, context: Context) -> None:
     except Forbidden as error:
         raise TaskFailed(f"{error}; {_RBAC}") from error
     context.account.say(f"node {node.metadata.name} cordoned")
+    context.announce(node, "Cordoned", "Marked unschedulable")
 
 
-def uncordon(name: str, context: Context) -> None:
+def uncordon(node: Node, context: Context) -> None:
     """Uncordon the node. Raises TaskFailed."""
     try:
-        context.patiently("uncordon", lambda: context.nodes.set_unschedulable(name, False))
+        context.patiently("uncordon", lambda: context.nodes.set_unschedulable(node.metadata.name, False))
     except Forbidden as error:
         raise TaskFailed(f"{error}; {_RBAC}") from error
-    context.account.say(f"node {name} uncordoned")
+    context.account.say(f"node {node.metadata.name} uncordoned")
+    context.announce(node, "Uncordoned", "Marked schedulable")
 
 
 def find_node(parameters: NodeParameters, context: Context) -> Node:

@@ -74,12 +74,14 @@ class _Drain:
             try:
                 self._cordon()
                 self._empty(first, removal)
+                self._finish()
             except Suspended:
                 raise  # The task goes on after the restart, and so does its cordon.
             except (Stopped, AgentError) as error:
                 self._uncordon_if_asked()
-                raise self._with_leftovers(error, removal) from error
-            self._finish(removal)
+                failure = self._with_leftovers(error, removal)
+                self._context.announce(self._node, "DrainFailed", f"Not drained: {failure}", warning=True)
+                raise failure from error
 
     def _first_list(self, follower: Follower) -> list[Pod]:
         while True:
@@ -141,7 +143,7 @@ class _Drain:
             self._refuse(current)
             self._context.account.say(f"{len(current.to_evict)} pods were bound late")
 
-    def _finish(self, removal: Removal) -> None:
+    def _finish(self) -> None:
         if self._parameters.wait_for_volume_detach:
             staying = [judgement.pod for judgement in self._last.of(Fate.SKIP)]
             await_detach(self._context, self._name, staying)
@@ -150,6 +152,7 @@ class _Drain:
             self._context.afterwards.append(lambda pod=own.pod: self._evict_self(pod))  # type: ignore[misc]
         staying_names = ", ".join(judgement.pod.name for judgement in self._last.of(Fate.SKIP)[:50])
         self._context.account.say(f"node {self._name} is drained; staying: {staying_names or 'none'}")
+        self._context.announce(self._node, "Drained", "Drained of all evictable pods")
 
     def _send(self, pod: Pod, done: Any, wanted: Any, again: bool) -> None:
         parameters, evictor = self._parameters, self._context.evictor

@@ -28,6 +28,7 @@ def label_node(parameters: LabelNode, context: Context) -> None:
     except NotFound as error:
         raise TaskFailed(f"node {parameters.node_name} is gone") from error
     context.account.say(f"node {parameters.node_name} labelled: {_shown(missing)}")
+    context.announce(node, "Labelled", f"Labels changed: {_shown(missing)}")
 
 
 def label_pod(parameters: LabelPod, context: Context) -> None:
