@@ -9,13 +9,14 @@ from pathlib import Path
 _NAMESPACE = uuid.UUID("6f1c2a64-5f0b-4a0e-9a5e-0d4c5b1a7e11")
 
 
-def instance_id(pod_uid: str | None = None) -> str:
+def instance_id(pod_uid: str | None = None, supervisord: int | None = None) -> str:
     """A UUID that is new with each start of supervisord and the same in all workers it starts.
 
     It is derived from what they share, their parent's pid and start time on this boot of the machine, so
-    that a restarted worker finds it again and nothing has to be handed around.
+    that a restarted worker finds it again and nothing has to be handed around. ``supervisord`` is its pid for
+    those who are not its children.
     """
-    parent = os.getppid()
+    parent = supervisord or os.getppid()
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         # Field 22 of proc(5) stat, counted behind the command name, which may hold spaces.

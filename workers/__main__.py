@@ -1,4 +1,4 @@
-"""The command ``cloudoptim-agent``: run the agent, or say its version."""
+"""The command ``cloudoptim-agent``: run the agent, examine an installation, or say the version."""
 
 from __future__ import annotations
 
@@ -22,12 +22,26 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run_parser = commands.add_parser("run", help="run supervisord with the five workers, in the foreground")
     run_parser.add_argument("-c", "--configuration", type=Path, help=f"default: {_CONF} here or beside the code")
+    doctor_parser = commands.add_parser("doctor", help="check the whole installation, and say what to do")
+    doctor_parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     commands.add_parser("version", help="print the version")
     arguments = parser.parse_args(argv)
     if arguments.command == "version":
         print(__version__)
         return 0
+    if arguments.command == "doctor":
+        return doctor(arguments.json)
     return run(arguments.configuration)
+
+
+def doctor(in_json: bool) -> int:
+    """Examine the installation, print the findings; 1 when something failed."""
+    from workers.doctor.examine import examine
+    from workers.doctor.findings import as_json, as_table, exit_status
+
+    findings = list(examine(os.environ))
+    print(as_json(findings) if in_json else as_table(findings))
+    return exit_status(findings)
 
 
 def run(configuration: Path | None) -> int:

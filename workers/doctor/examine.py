@@ -1,0 +1,82 @@
+"""All checks in order, whatever is broken: each stands alone, and one that fails is a finding, not a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from shared import USER_AGENT, config
+from shared.config import Settings
+from shared.errors import AgentError, ConfigurationError
+from shared.identity import instance_id
+from shared.kube.connection import Kube
+from workers.doctor.access import check_access
+from workers.doctor.agent import check_agent
+from workers.doctor.central import check_central
+from workers.doctor.cluster import check_api_server, check_bundle, check_pod, check_usage
+from workers.doctor.findings import Finding, fail, ok, unknown
+from workers.doctor.laptop import settings_from_cluster
+
+_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Every finding, as it is made. Inside the pod when a ServiceAccount's token is mounted, else a laptop."""
+    inside = "KUBERNETES_SERVICE_HOST" in environ and _TOKEN.exists()
+    kube = Kube(environ.get("KUBECONFIG") or (None if inside else "~/.kube/config"), f"{USER_AGENT} doctor")
+    yield ok(
+        "where",
+        "inside the cluster" if inside else f"outside, kubeconfig {environ.get('KUBECONFIG', '~/.kube/config')}",
+    )
+    settings = None
+    for finding, found in _settings(environ, kube, inside):
+        settings = found or settings
+        yield finding
+    yield from _guarded("kubernetes api", lambda: check_api_server(kube))
+    yield from _guarded("bundle", lambda: check_bundle(kube))
+    yield from _guarded("rbac", lambda: check_access(kube, inside))
+    yield from _guarded("metrics.k8s.io", lambda: check_usage(kube))
+    if settings is None:
+        yield unknown("central", "not looked at: its URL or key is not known")
+    else:
+        known = settings
+        instance = _instance(known) if inside else None
+        yield from _guarded("central", lambda: check_central(known.central, known.agent.cluster_id, instance))
+    if settings is not None and (inside or settings.agent.supervisor_socket.exists()):
+        beside = settings
+        yield from _guarded("agent", lambda: check_agent(beside))
+    else:
+        yield from _guarded("pod", lambda: check_pod(kube))
+
+
+def _settings(environ: Mapping[str, str], kube: Kube, inside: bool) -> Iterator[tuple[Finding, Settings | None]]:
+    """The settings of the environment; on a laptop without them, those of the cluster."""
+    try:
+        settings = config.load(environ)
+    except ConfigurationError as error:
+        if not inside and "CLUSTER_ID" not in environ:
+            yield from settings_from_cluster(kube, environ)
+            return
+        for problem in error.problems:
+            advice = "see docs/configuration.md; in the cluster: ConfigMap and Secret of the bundle"
+            yield fail("settings", problem, advice), None
+        return
+    yield ok("settings", f"cluster {settings.agent.cluster_id}, Central {settings.central.url}"), settings
+
+
+def _instance(settings: Settings) -> str | None:
+    """The running agent's id, so that Central does not take us for another agent."""
+    try:
+        supervisord = int((settings.agent.run_dir / "supervisord.pid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    return instance_id(settings.pod.uid, supervisord)
+
+
+def _guarded(topic: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except AgentError as error:
+        yield fail(topic, str(error), "see the message")
+    except Exception as error:  # The doctor must not fall ill itself.
+        yield unknown(topic, f"the check failed: {type(error).__name__}: {error}", "please report this")
