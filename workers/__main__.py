@@ -70,7 +70,7 @@ def run(configuration: Path | None) -> int:
     os.environ["AGENT_RUN_DIR"] = os.environ["TMPDIR"] = str(agent.run_dir)
     # supervisord looks the command `python` up before it forks; it has to find this one.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    supervise.preload([f"workers.{worker}.worker" for worker in WORKERS])
+    supervise.preload([*(f"workers.{worker}.__main__" for worker in WORKERS), "encodings.ascii"])
     supervise.supervise(["-n", "-c", str(conf)], agent.cluster_id, agent.log_format)
     return _fatal_status(agent.fatal_file)
 
