@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from shared.errors import AgentError
-from shared.queue.frames import MAX_FRAME, FrameError, FrameReader, pack
+from shared.queue.frames import MAX_FRAME, RECEIVE, FrameError, FrameReader, pack
 from shared.queue.handler import answer, nothing
 from shared.queue.messages import Lease, Reply, Request, WatchState, encoder, request_decoder
 from shared.queue.store import InvalidRequest, QueueFull, SpoolCorrupt, Store
@@ -122,7 +122,7 @@ class Broker:
 
     def _read(self, client: _Client) -> None:
         try:
-            data = client.socket.recv(256 * 1024)
+            data = client.socket.recv(RECEIVE)
         except BlockingIOError:
             return
         except OSError:

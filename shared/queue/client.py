@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.errors import PermanentError, TemporaryError
-from shared.queue.frames import FrameError, FrameReader, pack
+from shared.queue.frames import RECEIVE, FrameError, FrameReader, pack
 from shared.queue.messages import (
     NULL,
     Ack,
@@ -142,13 +142,15 @@ class QueueClient(Queue):
     def call(self, request: Request, patience: float = PATIENCE) -> Reply:
         """Send ``request``, connecting anew as often as ``patience`` seconds allow."""
         payload = pack(encoder.encode(request))
-        deadline, pauses = Deadline.after(patience), Backoff(0.02, 0.5)
         wait = request.wait if isinstance(request, (Lease, WatchState)) else 0.0
+        deadline: Deadline | None = None
         while True:
             try:
                 return raise_for(self._exchange(payload, _ANSWER + wait))
             except (OSError, FrameError, msgspec.DecodeError) as error:
                 self.disconnect()
+                if deadline is None:
+                    deadline, pauses = Deadline.after(patience), Backoff(0.02, 0.5)
                 if deadline.expired:
                     raise QueueUnavailable(
                         f"the queue at {self._path} does not answer ({error}); is the health worker running?"
@@ -173,7 +175,7 @@ class QueueClient(Queue):
         connection.settimeout(timeout)
         connection.sendall(payload)
         while True:
-            data = connection.recv(256 * 1024)
+            data = connection.recv(RECEIVE)
             if not data:
                 raise ConnectionResetError("the broker closed the connection")
             for answer in self._threads.reader.feed(data):

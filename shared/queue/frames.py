@@ -13,6 +13,9 @@ from shared.errors import PermanentError
 MAX_FRAME = 4 * 1024 * 1024
 """Bytes of JSON in one frame."""
 
+RECEIVE = 64 * 1024
+"""Bytes to ask a socket for: from 128 KiB on, malloc maps and unmaps the buffer at every call."""
+
 _LENGTH = struct.Struct(">I")
 
 
