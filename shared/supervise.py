@@ -32,6 +32,10 @@ _LEVELS = {
 }
 
 
+_NO_PASSWORD = "running without any HTTP authentication checking"
+"""supervisord finds it critical that its socket asks for no password; the socket's mode is what guards it."""
+
+
 class PreloadedOptions(ServerOptions):  # type: ignore[misc]  # supervisor has no types
     """supervisord's options with children that run in place and a log in JSON."""
 
@@ -73,7 +77,7 @@ class JsonEmitter:
 
     def __call__(self, record: loggers.LogRecord) -> None:
         message = str(record.msg % record.kw if record.kw else record.msg).strip()
-        level = _LEVELS.get(record.level, logging.DEBUG)
+        level = logging.DEBUG if _NO_PASSWORD in message else _LEVELS.get(record.level, logging.DEBUG)
         line = self._formatter.format(logging.LogRecord("supervisord", level, "", 0, message, None, None))
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -100,6 +104,7 @@ def run_in_place(module: str, env: Mapping[str, str]) -> int:
     os.environ.clear()
     os.environ.update(env)
     sys.argv = [module]
+    sys.modules.pop(f"{module}.__main__", None)  # Preloaded for its imports; now it runs.
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         status = 0

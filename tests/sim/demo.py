@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.schemas.parameters import PARAMETERS
-from tests.sim.agent import ROOT, Agent
+from tests.sim.agent import Agent
 from tests.sim.central.server import Central
 from tests.sim.stage import RealStage, SimulatedStage, Stage
 
@@ -236,7 +236,7 @@ def _some(body: dict[str, Any], *fields: str) -> str:
 def main() -> int:
     kubeconfig = os.environ.get("KUBECONFIG")
     with tempfile.TemporaryDirectory(prefix="cloudoptim-demo-") as scratch:
-        stage = RealStage(Path(kubeconfig)) if kubeconfig else SimulatedStage(Path(scratch), ROOT / "k8s")
+        stage = RealStage(Path(kubeconfig)) if kubeconfig else SimulatedStage(Path(scratch))
         with stage, Central() as central:
             agent = Agent(central.url, stage.kubeconfig, _INTERVALS)
             try:

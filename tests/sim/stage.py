@@ -14,6 +14,7 @@ from shared.kube.connection import MERGE_PATCH, Kube
 from shared.kube.errors import NotFound
 from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import Pod, Pods, on_node
+from tests.container.bundle import rbac
 from tests.sim.kube.cluster import Cluster
 from tests.sim.kube.scenarios import demo
 
@@ -170,14 +171,10 @@ class SimulatedStage(Stage):
     namespace = "shop"
     slow_namespace = "batch"
 
-    def __init__(self, scratch: Path, bundle: Path) -> None:
+    def __init__(self, scratch: Path) -> None:
         super().__init__()
         self._scratch = scratch
-        rbac: list[Path] = [
-            Path("/tmp/podlabels.yaml"),
-            *[path for path in bundle.rglob("*rbac*.yaml") if "forced" not in str(path)],
-        ]
-        self._cluster = Cluster(nodes=0, rbac=rbac)
+        self._cluster = Cluster(nodes=0, rbac=rbac("pod-labels"))
 
     def open(self) -> None:
         self._cluster.__enter__()

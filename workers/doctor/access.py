@@ -36,7 +36,7 @@ RULES = (
     Rule("policy", "poddisruptionbudgets", ("get", "list")),
     Rule("", "pods", ("patch",), "pod-labels"),
     Rule("", "pods", ("delete",), "forced-delete"),
-    Rule("storage.k8s.io", "volumeattachments", ("get", "list", "watch"), "volume-wait"),
+    Rule("storage.k8s.io", "volumeattachments", ("list",), "volume-wait"),
     Rule("", "persistentvolumeclaims", ("get",), "volume-wait"),
     Rule("", "events", ("create",), "kubernetes-events"),
 )

@@ -24,6 +24,7 @@ class Totals:
     def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
         self._ended: dict[Sample, float] = {}
         self._current: dict[str, tuple[int, dict[Sample, float]]] = {}
+        self._given: dict[Sample, float] = {}
         for name, labels, value in (saved or {}).get("ended", ()):
             self._ended[(name, tuple((key, text) for key, text in labels))] = value
 
@@ -43,6 +44,10 @@ class Totals:
         self._current[program] = (pid, samples)
         return restarted
 
+    def set(self, name: str, label: str, values: Mapping[str, float]) -> None:
+        """Samples that are totals already, by the value of their one ``label``: the spool's own counts."""
+        self._given.update({(name, ((label, text),)): value for text, value in values.items()})
+
     def forget_gauges(self, program: str) -> None:
         """The program is silent: what it measured is no longer so; what it counted stays counted."""
         if program in self._current:
@@ -59,7 +64,7 @@ class Totals:
         for _, samples in self._current.values():
             for sample, value in samples.items():
                 total[sample] = total.get(sample, 0.0) + value
-        return total
+        return {**total, **self._given}
 
 
 def _accumulates(name: str) -> bool:

@@ -52,7 +52,6 @@ class HealthWorker(Worker):
         self._asked_supervisord = float("-inf")
         self._restarted: dict[str, float] = {}
         self._totals: Totals | None = None
-        self._dropped: dict[str, int] = {}
         settings = process.settings.health
         endpoints = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
         self.server = EndpointServer(settings.address, settings.port, endpoints)
@@ -224,12 +223,13 @@ class HealthWorker(Worker):
             stats = self._process.queue.stats(patience=1.0)
         except AgentError:
             return
+        if self._totals is not None:
+            dropped = {topic: float(fill.dropped) for topic, fill in stats.items()}
+            self._totals.set("cloudoptim_queue_dropped_total", "topic", dropped)
         for topic, fill in stats.items():
             telemetry.QUEUE_DEPTH.labels(topic).set(fill.depth)
             telemetry.QUEUE_BYTES.labels(topic).set(fill.bytes)
             telemetry.QUEUE_AGE.labels(topic).set(fill.oldest_age)
-            telemetry.QUEUE_DROPPED.labels(topic).inc(max(0, fill.dropped - self._dropped.get(topic, 0)))
-            self._dropped[topic] = fill.dropped
 
     def close(self, pod_stopping: bool) -> None:
         """Answer no more."""

@@ -22,6 +22,9 @@ from workers.heartbeat.delivery import Delivery
 _CLUSTER_WAIT = 3.0
 """Seconds to wait for the metrics worker's facts before registering without them."""
 
+_WAIT = 1.0
+"""Seconds to wait for something to deliver; a stop waits that long for the loop to look up."""
+
 _FLUSH_SECONDS = 12.0
 """How long the last deliveries may take; with the deregistration, below stopwaitsecs 20."""
 
@@ -142,7 +145,7 @@ class HeartbeatWorker(Worker):
             if self._closed:
                 return 1.0
             try:
-                if self._delivery.deliver_next(wait=5.0):
+                if self._delivery.deliver_next(wait=_WAIT):
                     self._process.connected("central")
             except AuthenticationError as error:
                 report_refusal(self._process.queue, "heartbeat", error, self._process.clock)
@@ -182,8 +185,14 @@ class HeartbeatWorker(Worker):
         """When the pod stops: deliver what is left, then deregister as the last call Central sees."""
         if not pod_stopping:
             return
-        deadline = Deadline.after(_FLUSH_SECONDS, self._process.clock)
-        if not self._delivering.acquire(timeout=_FLUSH_SECONDS):
+        deadline = Deadline.after(_WAIT = 1.0
+"""Seconds to wait for something to deliver; a stop waits that long for the loop to look up."""
+
+_FLUSH_SECONDS, self._process.clock)
+        if not self._delivering.acquire(timeout=_WAIT = 1.0
+"""Seconds to wait for something to deliver; a stop waits that long for the loop to look up."""
+
+_FLUSH_SECONDS):
             _logger.warning("a delivery does not end; deregistering all the same")
         self._closed = True
         with self._calling:

@@ -1,0 +1,56 @@
+# The agent's image. Needs nothing of BuildKit, so docker, podman, buildah and kaniko all build it:
+#   docker build --tag cloudoptim/client-agent:0.1.0 .
+#
+# The base image holds Python 3.11 or newer as `python3` with venv, and a CA bundle. Give a digest to get the same
+# bytes each time, or your company's own base: --build-arg BASE_IMAGE=...
+ARG BASE_IMAGE=python:3.12-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+# The base image's authorities, so that a company's own among them is good for pip too.
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_NO_COMPILE=1 \
+    PATH=/opt/cloudoptim/bin:$PATH
+WORKDIR /src
+COPY constraints.txt ./
+RUN python3 -m venv /opt/cloudoptim \
+    && pip install --only-binary :all: --requirement constraints.txt
+COPY setup.cfg setup.py LICENSE ./
+COPY shared shared
+COPY workers workers
+# The asyncio twin of the Kubernetes client, and what only it imports, is half of all that pip installs; nobody uses it.
+# A root file system that is read-only keeps no cache: what is not compiled here, each start compiles into memory.
+# The hash makes that hold whatever becomes of the files' times on their way into the image.
+RUN pip install --no-build-isolation --no-deps . \
+    && pip check \
+    && pip uninstall --yes setuptools pip \
+        aiohttp aiohappyeyeballs aiosignal attrs frozenlist multidict propcache yarl \
+    && rm -r /opt/cloudoptim/lib/python3.*/site-packages/kubernetes/aio \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/cloudoptim/lib
+COPY supervisord.conf /opt/cloudoptim/
+
+FROM ${BASE_IMAGE}
+LABEL org.opencontainers.image.title="CloudOptim client agent" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# The interpreter's own library likewise, and without what installs packages. The run directory is for those who mount
+# nothing over it.
+RUN lib="$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
+    && rm -rf "$lib/ensurepip" "$lib/site-packages" /usr/local/bin/pip* \
+        /usr/bin/pip* /usr/lib/python3/dist-packages/* /usr/share/python-wheels \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -x '/(test|idlelib|lib2to3|tkinter|turtledemo)/' "$lib" \
+    && install --directory --owner 10001 --group 10001 --mode 0700 /run/cloudoptim
+COPY --from=build /opt/cloudoptim /opt/cloudoptim
+ENV PATH=/opt/cloudoptim/bin:$PATH \
+    AGENT_RUN_DIR=/run/cloudoptim
+# supervisorctl finds supervisord.conf here without being told.
+WORKDIR /opt/cloudoptim
+USER 10001:10001
+EXPOSE 8080
+# For plain `docker run`; Kubernetes has probes of its own (k8s/base/deployment.yaml).
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ.get('HEALTH_CHECK_PORT') or 8080}/health\", timeout=5)"]
+# The agent is PID 1: supervisord in it reaps orphans and stops the workers in order on SIGTERM, which takes up to 90 s
+# (`docker stop --time 120`).
+ENTRYPOINT ["cloudoptim-agent"]
+CMD ["run"]
