@@ -185,14 +185,8 @@ class HeartbeatWorker(Worker):
         """When the pod stops: deliver what is left, then deregister as the last call Central sees."""
         if not pod_stopping:
             return
-        deadline = Deadline.after(_WAIT = 1.0
-"""Seconds to wait for something to deliver; a stop waits that long for the loop to look up."""
-
-_FLUSH_SECONDS, self._process.clock)
-        if not self._delivering.acquire(timeout=_WAIT = 1.0
-"""Seconds to wait for something to deliver; a stop waits that long for the loop to look up."""
-
-_FLUSH_SECONDS):
+        deadline = Deadline.after(_FLUSH_SECONDS, self._process.clock)
+        if not self._delivering.acquire(timeout=_FLUSH_SECONDS):
             _logger.warning("a delivery does not end; deregistering all the same")
         self._closed = True
         with self._calling:
