@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 TOOLS := $(VENV)/tools/.installed
 
-.PHONY: demo test lint types tools container-test check docs prices clean
+.PHONY: demo test lint types tools container-test soak check docs prices clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
@@ -15,6 +15,9 @@ test: $(READY) $(TOOLS) ## unit and integration tests: real sockets, real superv
 
 container-test: $(READY) $(TOOLS) ## the image and the bundle, in a container engine
 	PYTHON=$(BIN)/python scripts/container/test.sh
+
+soak: $(READY) ## 500 workers killed under load; counts what went in and came out (about 10 minutes)
+	$(BIN)/python -m tests.sim.soak --kills 500
 
 lint: $(READY)
 	$(BIN)/ruff check .
