@@ -44,6 +44,11 @@ class Totals:
         self._current[program] = (pid, samples)
         return restarted
 
+    def count(self, name: str, label: str, text: str) -> None:
+        """Count one more of what this process sees itself; kept with the sums of ended processes."""
+        sample = (name, ((label, text),))
+        self._ended[sample] = self._ended.get(sample, 0.0) + 1
+
     def set(self, name: str, label: str, values: Mapping[str, float]) -> None:
         """Samples that are totals already, by the value of their one ``label``: the spool's own counts."""
         self._given.update({(name, ((label, text),)): value for text, value in values.items()})

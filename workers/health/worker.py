@@ -202,7 +202,7 @@ class HealthWorker(Worker):
             program = key[len(TELEMETRY) :]
             pid, families = value(entry)
             if self._totals.update(program, pid, families):
-                telemetry.WORKER_RESTARTS.labels(program).inc()
+                self._totals.count("cloudoptim_worker_restarts_total", "worker", program)
                 restarted = True
             if entry.age > SILENCE:
                 self._totals.forget_gauges(program)
