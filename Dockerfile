@@ -27,7 +27,7 @@ RUN pip install --no-build-isolation --no-deps . \
     && pip uninstall --yes setuptools pip \
         aiohttp aiohappyeyeballs aiosignal attrs frozenlist multidict propcache yarl \
     && rm -r /opt/cloudoptim/lib/python3.*/site-packages/kubernetes/aio \
-    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/cloudoptim/lib
+    && python3 -m compileall -q -j 0 -o 2 --invalidation-mode unchecked-hash /opt/cloudoptim/lib
 COPY supervisord.conf /opt/cloudoptim/
 
 FROM ${BASE_IMAGE}
@@ -38,11 +38,13 @@ LABEL org.opencontainers.image.title="CloudOptim client agent" \
 RUN lib="$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && rm -rf "$lib/ensurepip" "$lib/site-packages" /usr/local/bin/pip* \
         /usr/bin/pip* /usr/lib/python3/dist-packages/* /usr/share/python-wheels \
-    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+    && python3 -m compileall -q -j 0 -o 2 --invalidation-mode unchecked-hash \
         -x '/(test|idlelib|lib2to3|tkinter|turtledemo)/' "$lib" \
     && install --directory --owner 10001 --group 10001 --mode 0700 /run/cloudoptim
 COPY --from=build /opt/cloudoptim /opt/cloudoptim
+# Optimised twice, docstrings are not loaded: a tenth of the memory that code takes, in every worker.
 ENV PATH=/opt/cloudoptim/bin:$PATH \
+    PYTHONOPTIMIZE=2 \
     AGENT_RUN_DIR=/run/cloudoptim
 # supervisorctl finds supervisord.conf here without being told.
 WORKDIR /opt/cloudoptim

@@ -27,6 +27,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 docs: $(READY) ## pages made from the code
+	$(BIN)/python -m scripts.openapi > docs/openapi.json
 	$(BIN)/python -c 'from shared import config; print(config.reference(), end="")' > docs/configuration.md
 
 prices: ## rebuild the shipped price table (Python 3.11 or later)
