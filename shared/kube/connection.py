@@ -6,8 +6,10 @@ and importing them costs 20 MB (shared/KUBERNETES.md).
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -30,13 +32,31 @@ READ_TIMEOUT = 30.0
 CALL_TIMEOUT = 120.0
 """Seconds for a whole answer; a page of 500 pods is 3 MB."""
 
+SHORTEST_TIMEOUT = 2.0
+"""Seconds an answer is waited for although the caller's time is up: it may still have something to put right."""
+
+_AWAY = (502, 503, 504)
+"""Answers of an API server that is not there, or of what stands before it. A 500 is about the one request."""
+
 MAX_BODY = 64 * 1024 * 1024
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
+_budget: ContextVar[Deadline | None] = ContextVar("budget", default=None)
+
 Report = Callable[[bool, str], None]
 """Told after each exchange whether the API server answers, and if not, why."""
+
+
+@contextlib.contextmanager
+def bounded_by(deadline: Deadline) -> Iterator[None]:
+    """Wait for no answer much beyond ``deadline``, in this block and in threads that carry its context."""
+    token = _budget.set(deadline)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,8 @@ class Kube:
         self._clock = clock
         self._lock = threading.Lock()
         self._client: Any = None
+        self.answers = True
+        """Whether the API server answered when it was asked last."""
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> bytes:
         """GET ``path``; the body of a 2xx answer, else the error it stands for."""
@@ -134,7 +156,9 @@ class Kube:
             KubeUnavailable: no answer.
             Unauthorized: 401, also with the token read again.
         """
-        response = self._open(method, path, query, body, content_type, READ_TIMEOUT)
+        budget = _budget.get()
+        seconds = READ_TIMEOUT if budget is None else max(SHORTEST_TIMEOUT, min(READ_TIMEOUT, budget.remaining))
+        response = self._open(method, path, query, body, content_type, seconds)
         try:
             content = read_body(response, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
         except (urllib3.exceptions.HTTPError, OSError, TemporaryError) as error:
@@ -183,14 +207,14 @@ class Kube:
         for attempt in ("first", "with a fresh token"):
             response = self._send(method, path, query, body, content_type, read_timeout)
             if response.status != 401:
-                self._report(response.status < 500, f"the API server answers {response.status}")
+                self._tell(response.status not in _AWAY, f"the API server answers {response.status}")
                 return response
             response.drain_conn()
             response.release_conn()
             if attempt == "first":
                 self._reload()
         error = Unauthorized(f"{method} {path}: 401, the API server does not accept the agent's token")
-        self._report(False, str(error))
+        self._tell(False, str(error))
         raise error
 
     def _send(
@@ -226,8 +250,16 @@ class Kube:
                 self._load_into(configuration)
                 # One fresh connection when a kept-alive one turns out closed, and no retry besides: the
                 # default sleeps through three 429s without a word.
+                # A Retry-After is for us: heeded there, it turns a 429 into an error without its answer.
                 configuration.retries = Retry(
-                    total=1, connect=1, read=1, redirect=0, status=0, other=0, allowed_methods=None
+                    total=1,
+                    connect=1,
+                    read=1,
+                    redirect=0,
+                    status=0,
+                    other=0,
+                    allowed_methods=None,
+                    respect_retry_after_header=False,
                 )
                 configuration.connection_pool_maxsize = self._connections
                 configuration.keep_alive = True
@@ -242,7 +274,7 @@ class Kube:
                 )
             else:
                 kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # likewise
-        except (ConfigException, OSError, ValueError) as error:
+        except Exception as error:  # The client's loader raises whatever a malformed file leads it to.
             where = f"KUBECONFIG={self._kubeconfig}" if self._kubeconfig else "the pod's ServiceAccount"
             raise self._unavailable(f"settings from {where}", error) from error
 
@@ -254,8 +286,12 @@ class Kube:
 
     def _unavailable(self, what: str, error: BaseException) -> KubeUnavailable:
         failure = KubeUnavailable(f"{what}: {_reason(error)}")
-        self._report(False, str(failure))
+        self._tell(False, str(failure))
         return failure
+
+    def _tell(self, ok: bool, why: str) -> None:
+        self.answers = ok
+        self._report(ok, why)
 
 
 def _reason(error: BaseException) -> str:

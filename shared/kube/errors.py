@@ -83,6 +83,15 @@ def parse_status(code: int, body: bytes) -> Status:
     return Status(code, status.reason, status.message, status.details)
 
 
+def parse_event(body: bytes) -> Status:
+    """The Status in the ERROR event of a watch, which has no HTTP status; without a code of its own it is a 500."""
+    try:
+        status = _decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return parse_status(500, body)
+    return status if status.code else msgspec.structs.replace(status, code=500)
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of a Retry-After header; the API server writes whole seconds."""
     try:
@@ -100,5 +109,8 @@ def error_of(status: Status, what: str, delay: float | None = None) -> AgentErro
         return Unauthorized(message)
     if status.code in (408, 429) or status.code >= 500:
         return KubeUnavailable(message, delay)
+    if any(cause.field == "metadata.uid" for cause in status.causes):
+        # A PATCH that names another uid is answered 422, as a change of a field that is immutable.
+        return Conflict(message)
     kinds: dict[int, type[PermanentError]] = {403: Forbidden, 404: NotFound, 409: Conflict}
     return kinds.get(status.code, Invalid)(message)

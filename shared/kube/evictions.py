@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from shared import telemetry
@@ -75,7 +75,8 @@ def evict(kube: Kube, pod: Pod, grace_seconds: int | None, dry_run: bool = False
     }
     path = f"{pod_path(pod.metadata.namespace, pod.metadata.name)}/eviction"
     answer = kube.exchange("POST", path, None, body)
-    telemetry.EVICTIONS.labels(str(answer.status)).inc()
+    if not dry_run:
+        telemetry.EVICTIONS.labels(str(answer.status)).inc()
     return outcome_of(answer, pod)
 
 
@@ -88,6 +89,8 @@ def delete(kube: Kube, pod: Pod, grace_seconds: int) -> Outcome:
     options = {"gracePeriodSeconds": grace_seconds, "preconditions": {"uid": pod.uid}}
     answer = kube.exchange("DELETE", pod_path(pod.metadata.namespace, pod.metadata.name), None, options)
     outcome = outcome_of(answer, pod)
+    if outcome.verdict is Verdict.ACCEPTED:
+        return replace(outcome, detail=f"deleted with {grace_seconds} s of grace")
     if "cannot delete resource" in outcome.detail:
         hint = "disable_eviction needs the forced-delete component of the bundle, which grants delete on pods"
         return Outcome(Verdict.FORBIDDEN, answer.status, f"{outcome.detail}; {hint}")
@@ -104,9 +107,11 @@ def outcome_of(answer: Answer, pod: Pod) -> Outcome:
     if "admission webhook" in said and 400 <= code < 500:
         # The code is the webhook's own, 400 if it gives none: a 404 or 429 of its making says nothing of the pod.
         return Outcome(Verdict.DENIED, code, said, BUDGET_PAUSE)
-    if code in (404, 409):
-        # 409 is the UID precondition: the pod we meant is gone and its name is taken.
+    if code == 404 or (code == 409 and "UID in the precondition" in said):
+        # The UID precondition: the pod we meant is gone and its name is taken.
         return Outcome(Verdict.GONE, code, said)
+    if code == 409:
+        return Outcome(Verdict.RETRY, code, said, 1.0)
     if code == 429:
         return _too_many(status, said, answer.headers, pod)
     if code == 403:
@@ -131,7 +136,7 @@ def _too_many(status: Status, said: str, headers: Mapping[str, str], pod: Pod) -
 def _forbidden(status: Status, said: str, pod: Pod) -> Outcome:
     if status.has_cause("NamespaceTerminating"):
         if pod.terminating:
-            return Outcome(Verdict.ACCEPTED, 403, "its namespace is terminating and so is the pod")
+            return Outcome(Verdict.ACCEPTED, 403, "terminates with its namespace")
         return Outcome(Verdict.RETRY, 403, said, BUDGET_PAUSE)
     if "cannot create resource" in said:
         missing = 'RBAC must allow verb "create" on resource "pods/eviction" in API group ""'

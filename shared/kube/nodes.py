@@ -54,16 +54,19 @@ class Nodes(Resource[Node]):
         """The node as the API server has it now. Raises NotFound."""
         return _decoder.decode(self._kube.get(_path(name)))
 
-    def set_unschedulable(self, name: str, unschedulable: bool) -> Node:
-        """Cordon or uncordon in one PATCH; the node afterwards. Raises NotFound, Forbidden."""
+    def set_unschedulable(self, name: str, unschedulable: bool, uid: str | None = None) -> Node:
+        """Cordon or uncordon in one PATCH; the node afterwards. Raises NotFound, Conflict, Forbidden."""
         # Null, not false: `kubectl uncordon` leaves no field behind either.
-        return self._patch(name, {"spec": {"unschedulable": True if unschedulable else None}})
+        return self._patch(name, {"spec": {"unschedulable": True if unschedulable else None}}, uid)
 
-    def set_labels(self, name: str, labels: dict[str, str | None]) -> Node:
-        """Set labels, or remove those that are null; the node afterwards. Raises NotFound, Forbidden."""
-        return self._patch(name, {"metadata": {"labels": labels}})
+    def set_labels(self, name: str, labels: dict[str, str | None], uid: str | None = None) -> Node:
+        """Set labels, or remove those that are null; the node afterwards. Raises NotFound, Conflict, Forbidden."""
+        return self._patch(name, {"metadata": {"labels": labels}}, uid)
 
-    def _patch(self, name: str, patch: dict[str, Any]) -> Node:
+    def _patch(self, name: str, patch: dict[str, Any], uid: str | None) -> Node:
+        """``uid``, where given, is the only node of that name that is meant; another one is a Conflict."""
+        if uid is not None:
+            patch = {**patch, "metadata": {**patch.get("metadata", {}), "uid": uid}}
         return _decoder.decode(self._kube.call("PATCH", _path(name), None, patch, MERGE_PATCH))
 
 

@@ -26,7 +26,7 @@ _SUFFIXES = {
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 # "1E" is an exa, "1E3" a thousand: an exponent and a suffix exclude each other.
-_FORM = re.compile(rf"({_NUMBER}[eE][+-]?\d+|{_NUMBER})(n|u|m|k|[MGTPE]|[KMGTPE]i)?")
+_FORM = re.compile(rf"(?:({_NUMBER}[eE][+-]?\d+)|({_NUMBER})(n|u|m|k|[MGTPE]|[KMGTPE]i)?)")
 
 
 @lru_cache(maxsize=4096)
@@ -42,4 +42,4 @@ def parse_quantity(text: str) -> float:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a quantity")
-    return float(match[1]) * _SUFFIXES[match[2] or ""]
+    return float(match[1] or match[2]) * _SUFFIXES[match[3] or ""]

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from shared.kube.connection import Hangup, Kube
-from shared.kube.errors import KubeUnavailable, error_of, parse_status
+from shared.kube.errors import KubeUnavailable, error_of, parse_event
 from shared.kube.objects import ListMeta, Meta
 
 T = TypeVar("T")
@@ -132,9 +132,7 @@ class Resource(Generic[T]):
     def _decode_change(self, line: bytes) -> Change[T]:
         event = _event_decoder.decode(line)
         if event.type == "ERROR":
-            status = parse_status(0, bytes(event.object))
-            code = msgspec.json.decode(event.object).get("code", 500)
-            raise error_of(msgspec.structs.replace(status, code=code), f"watch {self._path}")
+            raise error_of(parse_event(bytes(event.object)), f"watch {self._path}")
         if event.type == "BOOKMARK":
             bookmark = _bookmark_decoder.decode(event.object)
             return Change(event.type, None, bookmark.metadata.resource_version)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from shared.config import Settings
 from shared.errors import PermanentError, TemporaryError
 from shared.kube.connection import Kube
+from shared.kube.errors import Forbidden
 from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import Pods
 from shared.schemas.tasks import Task
@@ -23,6 +24,11 @@ T = TypeVar("T")
 
 class TaskFailed(PermanentError):
     """The task cannot succeed; the message becomes the result's ``error``."""
+
+
+def refused(error: Forbidden, missing: str) -> TaskFailed:
+    """A 403 as the task's end; ``missing`` says which right is not granted, where it is that and no webhook."""
+    return TaskFailed(f"{error}; {missing}" if " cannot " in str(error) else str(error))
 
 
 class Stopped(Exception):
@@ -92,6 +98,8 @@ class Context:
     """What an earlier run of this very task recorded."""
     record: Callable[[dict[str, Any]], None] = lambda notes: None
     """Makes notes durable; see remember()."""
+    replacements: dict[str, str] = field(default_factory=dict)
+    """UIDs of replacements to the task that named each; shared by all tasks, so that none is named twice."""
     afterwards: list[Callable[[], None]] = field(default_factory=list)
     """Run once the result is safe with Central."""
     progress: dict[str, int] = field(default_factory=dict)

@@ -68,6 +68,10 @@ class Evictor:
         """DELETE ``pod``, past all budgets; otherwise as ``evict``."""
         self._submit(lambda pod: delete(self._kube, pod, grace_seconds), pod, done, wanted, again)
 
+    def rehearse(self, pod: Pod, grace_seconds: int | None, done: Done, wanted: Callable[[], bool]) -> None:
+        """Ask what evicting ``pod`` would be answered now."""
+        self._submit(lambda pod: evict(self._kube, pod, grace_seconds, dry_run=True), pod, done, wanted, False)
+
     def _submit(self, request: Request, pod: Pod, done: Done, wanted: Callable[[], bool], again: bool) -> None:
         def turn() -> None:
             if not wanted():
@@ -91,7 +95,7 @@ class Evictor:
             return Outcome(Verdict.GONE, 404, str(error))
         if now.uid != pod.uid:
             return Outcome(Verdict.GONE, 409, "another pod has its name")
-        return Outcome(Verdict.ACCEPTED, 200, "it terminates already") if now.terminating else None
+        return Outcome(Verdict.ACCEPTED, 200, "terminates already") if now.terminating else None
 
     def close(self) -> None:
         """Begin nothing more; requests under way are not waited for."""

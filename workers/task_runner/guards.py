@@ -24,7 +24,7 @@ def cordon(context: Context, node: Node) -> Node:
 
     Raises:
         TaskFailed: MAX_CORDONED_NODES nodes are cordoned already, by anyone.
-        TemporaryError, NotFound, Forbidden: from the API server.
+        TemporaryError, NotFound, Conflict, Forbidden: from the API server.
     """
     limit = context.settings.tasks.max_cordoned_nodes
     with context.cordoning:
@@ -35,4 +35,4 @@ def cordon(context: Context, node: Node) -> Node:
                 raise TaskFailed(
                     f"MAX_CORDONED_NODES is {limit} and {len(cordoned)} nodes are cordoned already ({names})"
                 )
-        return context.nodes.set_unschedulable(node.metadata.name, True)
+        return context.nodes.set_unschedulable(node.metadata.name, True, node.metadata.uid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from shared.kube.evictions import Outcome, Verdict
 from shared.kube.pods import Pod
 from workers.task_runner.context import Context, TaskFailed
-from workers.task_runner.departures import Departure, Departures, Stage, describe
+from workers.task_runner.departures import Departure, Departures, Stage, describe, why_stuck
 from workers.task_runner.follower import Broken, Follower, Listed, Removed, Seen
 
 DEFAULT_GRACE = 90
@@ -18,6 +19,9 @@ DEFAULT_GRACE = 90
 
 _REPORT_SECONDS = 15.0
 """How often a removal that takes long says what it waits for."""
+
+_NAMED = 5
+"""Pods that a line names before it counts the rest."""
 
 _TURN = 0.5
 """Seconds after which the loop looks up even when nothing happened: interrupts and the deadline."""
@@ -33,7 +37,7 @@ class _Answered:
 
 
 class Removal:
-    """One task's pods on their way out. ``remove`` may be called again for the next tier."""
+    """One task's pods on their way out. ``remove`` may be called again for pods that came late."""
 
     def __init__(self, context: Context, follower: Follower, send: Send, interval: float = 0.0) -> None:
         self._context = context
@@ -43,16 +47,17 @@ class Removal:
         self._active = True
         self._reported = context.clock.monotonic()
 
-    def remove(self, pods: Iterable[Pod]) -> None:
-        """Return when all ``pods`` are gone, but for those that can never be evicted (``refused``).
+    def remove(self, *tiers: Iterable[Pod]) -> None:
+        """Return when the pods are gone, tier by tier, or the tier whose turn it is cannot go (``refused``).
 
         Raises:
             TaskFailed: RBAC does not let us evict, or list, pods.
             Stopped: the deadline passed, or the task was interrupted.
         """
-        self._departures.add(pods, self._now)
+        for number, pods in enumerate(tiers):
+            self._departures.add(pods, self._now, number)
         try:
-            while self._departures.pending:
+            while self._departures.under_way:
                 for departure in self._departures.due(self._now):
                     self._ask(departure)
                 self._handle_next()
@@ -76,13 +81,9 @@ class Removal:
 
     @property
     def blockers(self) -> str:
-        """The budgets that hold pods, in words; empty when none does."""
-        held: dict[str, int] = {}
-        for departure in self._departures.blocked:
-            if departure.last is not None:
-                name = departure.last.budget or departure.last.verdict.value
-                held[name] = held.get(name, 0) + 1
-        return ", ".join(f"{budget} holds {count}" for budget, count in sorted(held.items()))
+        """Who holds pods, and how many, in words; empty when nobody does."""
+        held = Counter(departure.holder for departure in self._departures.blocked)
+        return ", ".join(f"{holder} holds {count}" for holder, count in sorted(held.items()))
 
     @property
     def _now(self) -> float:
@@ -134,26 +135,36 @@ class Removal:
         if departure.stage is Stage.GONE:
             account.note(f"{departure.pod.name} is gone already ({outcome.detail})")
         elif departure.stage is Stage.TERMINATING:
-            account.note(f"{departure.pod.name} evicted")
+            account.note(f"{departure.pod.name} {outcome.detail}")
         elif departure.stage is Stage.REFUSED:
             account.say(f"{departure.pod.name} cannot be evicted: {outcome.detail}")
-        elif departure.attempts == 1 or outcome.verdict is Verdict.RETRY:
+        elif departure.news:
             account.note(f"{departure.pod.name} must wait: HTTP {outcome.code} {outcome.detail}")
 
     def _note_gone(self, departure: Departure | None) -> None:
-        if departure is not None:
-            held = departure.blocked_since
-            waited = f" after a budget held it for {self._now - held:.0f} s" if held is not None else ""
-            self._context.account.note(f"{departure.pod.name} is gone{waited}")
+        if departure is None:
+            return
+        held = departure.held_for(self._now)
+        waited = f" after {departure.holder} held it for {held:.0f} s" if departure.holder else ""
+        self._context.account.note(f"{departure.pod.name} is gone{waited}")
 
     def _report(self) -> None:
+        """Say now and then what a removal that takes long waits for."""
         self._show_progress()
         if self._now - self._reported < _REPORT_SECONDS:
             return
         self._reported = self._now
+        pending = self._departures.pending
+        names = ", ".join(departure.pod.name for departure in pending[:_NAMED])
+        more = f" and {len(pending) - _NAMED} more" if len(pending) > _NAMED else ""
         held = f"; {self.blockers}" if self.blockers else ""
-        left = len(self._departures.pending)
-        self._context.account.say(f"{left} pods are not gone yet{held}")
+        self._context.account.say(f"{len(pending)} pods are not gone yet: {names}{more}{held}{self._stuck(pending)}")
+
+    def _stuck(self, pending: list[Departure]) -> str:
+        wall = self._context.clock.now().timestamp()
+        stuck = [(departure.pod.name, why) for departure in pending if (why := why_stuck(departure.pod, wall))]
+        shown = ", ".join(f"{name} ({why})" for name, why in stuck[:_NAMED])
+        return f"; {len(stuck)} stuck terminating: {shown}" if stuck else ""
 
     def _show_progress(self) -> None:
         self._context.progress.update(left=len(self._departures.pending), blocked=len(self._departures.blocked))

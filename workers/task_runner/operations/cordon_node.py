@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from shared.kube.errors import Forbidden, NotFound
+from collections.abc import Callable
+
+from shared.kube.errors import Conflict, Forbidden, NotFound
 from shared.kube.nodes import Node
 from shared.schemas.parameters import CordonNode, NodeParameters, UncordonNode
 from workers.task_runner import guards
-from workers.task_runner.context import Context, TaskFailed
+from workers.task_runner.context import Context, TaskFailed, refused
 
 _RBAC = 'RBAC must allow verb "patch" on resource "nodes"'
+
+
+class NodeGone(TaskFailed):
+    """The node is not there, or another one has its name."""
 
 
 def cordon_node(parameters: CordonNode, context: Context) -> None:
@@ -30,34 +36,39 @@ def uncordon_node(parameters: UncordonNode, context: Context) -> None:
 
 
 def cordon(node: Node, context: Context) -> None:
-    """Cordon ``node`` within the owner's limit. Raises TaskFailed."""
-    try:
-        context.patiently("cordon", lambda: guards.cordon(context, node))
-    except Forbidden as error:
-        raise TaskFailed(f"{error}; {_RBAC}") from error
+    """Cordon ``node`` within the owner's limit. Raises NodeGone, TaskFailed."""
+    patch_node("cordon", node, context, lambda: guards.cordon(context, node))
     context.account.say(f"node {node.metadata.name} cordoned")
     context.announce(node, "Cordoned", "Marked unschedulable")
 
 
 def uncordon(node: Node, context: Context) -> None:
-    """Uncordon the node. Raises TaskFailed."""
-    try:
-        context.patiently("uncordon", lambda: context.nodes.set_unschedulable(node.metadata.name, False))
-    except Forbidden as error:
-        raise TaskFailed(f"{error}; {_RBAC}") from error
+    """Uncordon the node. Raises NodeGone, TaskFailed."""
+    name, uid = node.metadata.name, node.metadata.uid
+    patch_node("uncordon", node, context, lambda: context.nodes.set_unschedulable(name, False, uid))
     context.account.say(f"node {node.metadata.name} uncordoned")
     context.announce(node, "Uncordoned", "Marked schedulable")
 
 
+def patch_node(what: str, node: Node, context: Context, patch: Callable[[], Node]) -> None:
+    """One write to ``node``, tried until the deadline. Raises NodeGone, TaskFailed."""
+    try:
+        context.patiently(what, patch)
+    except Forbidden as error:
+        raise refused(error, _RBAC) from error
+    except (NotFound, Conflict) as error:
+        raise NodeGone(f"node {node.metadata.name} (uid {node.metadata.uid}) is gone") from error
+
+
 def find_node(parameters: NodeParameters, context: Context) -> Node:
-    """The task's node. Raises TaskFailed when it is not there, or is another one of the same name."""
+    """The task's node. Raises NodeGone when it is not there, or another one has its name."""
     name = parameters.node_name
     try:
         node = context.patiently("get node", lambda: context.nodes.find(name))
     except NotFound as error:
-        raise TaskFailed(f"node {name} does not exist") from error
+        raise NodeGone(f"node {name} does not exist") from error
     if difference := identity_mismatch(parameters, node):
-        raise TaskFailed(f"node {name} is not the one the task means: {difference}")
+        raise NodeGone(f"node {name} is not the one the task means: {difference}")
     return node
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import queue
+import threading
 from typing import Any
 from urllib.parse import quote
 
@@ -15,16 +17,25 @@ from shared.schemas.parameters import DrainNode
 from shared.timing import Deadline
 from workers.task_runner.context import Context, OutOfTime, Stopped, Suspended, TaskFailed
 from workers.task_runner.follower import Broken, Follower, Listed
-from workers.task_runner.operations.cordon_node import cordon, identity_mismatch
-from workers.task_runner.operations.volumes import await_detach
+from workers.task_runner.operations.cordon_node import NodeGone, cordon, identity_mismatch
+from workers.task_runner.operations.rehearsal import rehearse
+from workers.task_runner.operations.volumes import await_detach, check_access
 from workers.task_runner.plan import Fate, Plan, has_emptydir, plan
 from workers.task_runner.removal import Removal, grace_for
 
 _CORDONED = "cordoned_by_us"
-"""Note of the journal: whether the node was schedulable before this task."""
+"""Note of the journal: whether the node was schedulable before this task. While it is missing, nothing is touched."""
+
+_KUBERNETES_GRACE = 30
+"""Seconds a pod gets that does not say."""
 
 _LATE_PODS = 1.0
 """Seconds after the cordon within which the scheduler may still bind a pod it had decided on."""
+
+_UNCORDON_PAUSES = (0.0, 0.5, 1.0)
+"""Seconds before each try to take the cordon back."""
+
+_logger = logging.getLogger(__name__)
 
 
 def drain_node(parameters: DrainNode, context: Context) -> None:
@@ -66,15 +77,20 @@ class _Drain:
         with Follower(self._context.pods, on_node(self._name)) as follower:
             first = self._plan(self._first_list(follower))
             self._explain(first)
-            self._refuse(first)
             if self._parameters.dry_run:
-                self._context.account.say("dry run: nothing was touched")
+                self._refuse(first)
+                self._rehearse(first)
                 return
             removal = Removal(self._context, follower, self._send, self._parameters.eviction_interval_seconds)
             try:
+                self._refuse(first)
+                if self._parameters.wait_for_volume_detach:
+                    check_access(self._context)
                 self._cordon()
                 self._empty(first, removal)
                 self._finish()
+            except NodeGone as gone:
+                self._context.account.say(f"{gone}, and that is all a drain wants")
             except Suspended:
                 raise  # The task goes on after the restart, and so does its cordon.
             except (Stopped, AgentError) as error:
@@ -110,37 +126,63 @@ class _Drain:
             account.note(f"{len(losing)} pods lose emptyDir data: {', '.join(losing[:20])}")
 
     def _refuse(self, plan: Plan) -> None:
-        """Preflight: one pod that forbids the drain stops it before anything is touched (rule 2)."""
+        """Preflight: one pod that forbids the drain stops it before anything is touched (rule 2).
+
+        A pod that was bound late does so, too, and then the drain has touched others already.
+        """
         refused = plan.of(Fate.REFUSE)
-        if refused:
-            reasons = "; ".join(f"{judgement.pod.name}: {judgement.why}" for judgement in refused)
-            raise TaskFailed(f"nothing was touched, {len(refused)} pods forbid the drain: {reasons}")
+        if not refused:
+            return
+        pods: dict[str, list[str]] = {}
+        for judgement in refused:
+            pods.setdefault(judgement.why, []).append(judgement.pod.name)
+        reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in pods.items())
+        count = "1 pod forbids" if len(refused) == 1 else f"{len(refused)} pods forbid"
+        untouched = "" if _CORDONED in self._context.notes else "nothing was touched, "
+        raise TaskFailed(f"{untouched}{count} the drain: {reasons}")
+
+    def _rehearse(self, plan: Plan) -> None:
+        """A dry run: what would become of each pod that would have to go."""
+        parameters, account = self._parameters, self._context.account
+        for number, tier in enumerate(plan.tiers, 1):
+            account.note(f"tier {number} of {len(plan.tiers)}")
+            if parameters.disable_eviction:
+                for pod in tier:
+                    account.note(f"{pod.name} would be deleted, past its budgets")
+            else:
+                rehearse(tier, parameters.grace_period, self._context)
+        account.say("dry run: nothing was touched")
 
     def _cordon(self) -> None:
-        if self._node.spec.unschedulable:
-            if _CORDONED not in self._context.notes:
-                self._context.account.say(f"node {self._name} was cordoned already")
+        cordoned, resumed = self._node.spec.unschedulable, _CORDONED in self._context.notes
+        if cordoned and resumed:
             return
         # On record before the PATCH: after a crash nobody could tell who cordoned the node.
-        self._context.patiently("record the cordon", lambda: self._context.remember(**{_CORDONED: True}))
-        cordon(self._node, self._context)
+        self._context.patiently("record the cordon", lambda: self._context.remember(**{_CORDONED: not cordoned}))
+        if cordoned:
+            self._context.account.say(f"node {self._name} was cordoned already")
+            return
+        try:
+            cordon(self._node, self._context)
+        except PermanentError:
+            self._context.notes[_CORDONED] = False  # It was not, so there is nothing to take back.
+            raise
 
     def _empty(self, first: Plan, removal: Removal) -> None:
         """Evict tier by tier, then whatever was bound late, until a list shows nothing is left (4, 9, 25)."""
         cordoned = Deadline.after(_LATE_PODS, self._context.clock)
         current = first
         while True:
-            for tier in current.tiers:
-                removal.remove(tier)
+            removal.remove(*current.tiers)
             if removal.refused:
-                raise TaskFailed(f"Node still has {len(removal.refused)} pods: {'; '.join(removal.refused)}")
+                raise TaskFailed(f"Node still has {len(removal.unfinished)} pods: {'; '.join(removal.refused)}")
             self._context.wait(cordoned.remaining)
             pods = self._context.patiently("list pods", lambda: self._context.pods.latest(on_node(self._name)))
             current = self._plan(pods)
+            self._refuse(current)
             if not current.to_evict:
                 self._last = current
                 return
-            self._refuse(current)
             self._context.account.say(f"{len(current.to_evict)} pods were bound late")
 
     def _finish(self) -> None:
@@ -159,20 +201,27 @@ class _Drain:
         if not parameters.disable_eviction:
             evictor.evict(pod, grace_for(pod, parameters.grace_period), done, wanted, again)
             return
-        own = pod.spec.termination_grace_period_seconds
-        grace = min(30 if own is None else own, int(self._context.deadline.remaining))
-        grace = 0 if parameters.grace_period == 0 else max(1, grace)
-        evictor.delete(pod, grace, done, wanted, again)
+        evictor.delete(pod, self._grace_of_deletion(pod), done, wanted, again)
+
+    def _grace_of_deletion(self, pod: Pod) -> int:
+        """What the task asks for, or the pod's own; bounded by what remains, and 0 only if asked for (rule 21)."""
+        asked, own = self._parameters.grace_period, pod.spec.termination_grace_period_seconds
+        if asked == 0:
+            return 0
+        grace = asked or (_KUBERNETES_GRACE if own is None else own)
+        return max(1, min(grace, int(self._context.deadline.remaining)))
 
     def _evict_self(self, pod: Pod) -> None:
         evictor = self._context.evictor
-        evictor.evict(pod, grace_for(pod, self._parameters.grace_period), _ignore, lambda: True)
+        evictor.evict(pod, grace_for(pod, self._parameters.grace_period), _log_own_eviction, lambda: True)
 
     def _daemonset_exists(self, pod: Pod) -> bool:
         """Whether the pod's DaemonSet is still there; one we may not read counts as there (rule 5)."""
         owner = pod.controller
         if owner is None:
             return False
+        if not owner.api_version.startswith("apps/"):
+            return True  # Of another group, such as OpenKruise's: not ours to look up, and it comes back as well.
         key = (pod.metadata.namespace, owner.name)
         if key not in self._daemonsets:
             path = f"/apis/apps/v1/namespaces/{quote(key[0])}/daemonsets/{quote(key[1])}"
@@ -189,11 +238,14 @@ class _Drain:
     def _uncordon_if_asked(self) -> None:
         if not (self._parameters.uncordon_on_failure and self._context.notes.get(_CORDONED)):
             return
-        try:
-            self._context.nodes.set_unschedulable(self._name, False)
-            self._context.account.say(f"node {self._name} uncordoned again (uncordon_on_failure)")
-        except AgentError as error:
-            self._context.account.say(f"node {self._name} could not be uncordoned: {error}")
+        for pause in _UNCORDON_PAUSES:
+            threading.Event().wait(pause)  # The task's own time may be up.
+            try:
+                self._context.nodes.set_unschedulable(self._name, False, self._node.metadata.uid)
+                self._context.account.say(f"node {self._name} uncordoned again (uncordon_on_failure)")
+                return
+            except AgentError as error:
+                self._context.account.say(f"node {self._name} could not be uncordoned: {error}")
 
     def _with_leftovers(self, error: Exception, removal: Removal) -> Exception:
         """``error`` with what is left on the node, each pod with its reason in the logs (rule 23)."""
@@ -207,5 +259,6 @@ class _Drain:
         return type(error)(f"Node still has {len(left)} pods{when}{held}")
 
 
-def _ignore(pod: Pod, outcome: Outcome) -> None:
-    """Nobody is left to hear how the agent's own eviction went."""
+def _log_own_eviction(pod: Pod, outcome: Outcome) -> None:
+    """The result is delivered, so the agent's log is all that can tell."""
+    _logger.info("evicting this agent's own pod %s: HTTP %d %s", pod.name, outcome.code, outcome.detail)

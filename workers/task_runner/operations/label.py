@@ -8,9 +8,11 @@ from shared.kube.errors import Conflict, Forbidden, NotFound
 from shared.kube.labels import problem_with, system_labels
 from shared.kube.objects import Meta
 from shared.schemas.parameters import LabelNode, LabelPod
-from workers.task_runner.context import Context, TaskFailed
-from workers.task_runner.operations.cordon_node import find_node
+from workers.task_runner.context import Context, TaskFailed, refused
+from workers.task_runner.operations.cordon_node import find_node, patch_node
 from workers.task_runner.operations.pod import find_pod
+
+_COMPONENT = 'labels of pods need the pod-labels component of the bundle, which grants "patch" on "pods"'
 
 
 def label_node(parameters: LabelNode, context: Context) -> None:
@@ -21,12 +23,8 @@ def label_node(parameters: LabelNode, context: Context) -> None:
     if not missing:
         context.account.say(f"node {parameters.node_name} has these labels already")
         return
-    try:
-        context.patiently("label node", lambda: context.nodes.set_labels(parameters.node_name, missing))
-    except Forbidden as error:
-        raise TaskFailed(f'{error}; RBAC must allow verb "patch" on resource "nodes"') from error
-    except NotFound as error:
-        raise TaskFailed(f"node {parameters.node_name} is gone") from error
+    name, uid = node.metadata.name, node.metadata.uid
+    patch_node("label node", node, context, lambda: context.nodes.set_labels(name, missing, uid))
     context.account.say(f"node {parameters.node_name} labelled: {_shown(missing)}")
     context.announce(node, "Labelled", f"Labels changed: {_shown(missing)}")
 
@@ -45,8 +43,7 @@ def label_pod(parameters: LabelPod, context: Context) -> None:
             lambda: context.pods.set_labels(pod.metadata.namespace, pod.metadata.name, missing, pod.uid),
         )
     except Forbidden as error:
-        hint = 'labels of pods need the pod-labels component of the bundle, which grants "patch" on "pods"'
-        raise TaskFailed(f"{error}; {hint}") from error
+        raise refused(error, _COMPONENT) from error
     except (NotFound, Conflict) as error:
         raise TaskFailed(f"pod {pod.name} (uid {pod.uid}) is gone") from error
     context.account.say(f"pod {pod.name} labelled: {_shown(missing)}")

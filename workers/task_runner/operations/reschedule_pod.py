@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from shared.kube.pods import MIRROR, Pod, Pods
@@ -18,8 +19,15 @@ _ORIGIN = "origin"
 _STAY = ("DaemonSet", "Node")
 """Controllers whose pods come back on the same node by design."""
 
-_SELECTIVE_LABELS = ("pod-template-hash", "batch.kubernetes.io/controller-uid")
+_SELECTIVE_LABELS = (
+    "statefulset.kubernetes.io/pod-name",
+    "pod-template-hash",
+    "batch.kubernetes.io/controller-uid",
+)
 """Labels by which a controller's pods can be watched without all others of the namespace."""
+
+_REMEMBERED = 1000
+"""Replacements of which it is known which task named them."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +40,25 @@ class Origin:
     siblings: list[str]
     """UIDs of its controller's pods before the eviction: none of these is the replacement."""
     query: dict[str, str]
+    name: str | None = None
+    """The name the replacement will have, where its controller gives the same again."""
 
 
 def reschedule_pod(parameters: ReschedulePod, context: Context) -> None:
     """Evict the pod, then watch its controller's pods for one that is new, Ready and elsewhere."""
+    recorded = context.notes.get(_ORIGIN)
+    origin = Origin(**recorded) if recorded else None
     try:
         pod = claim_pod(parameters, context)
     except PodGone:
-        if _ORIGIN not in context.notes:
+        if origin is None:
             raise
-        origin = Origin(**context.notes[_ORIGIN])
         context.account.say("the pod went before the agent restarted; looking for its replacement")
     else:
-        origin = _origin_of(pod, context)
-        record = vars(origin)
-        context.patiently("record where the pod ran", lambda: context.remember(**{_ORIGIN: record}))
+        if origin is None:  # An earlier run's is right: by now the replacement may look like a sibling.
+            origin = _origin_of(pod, context)
+            record = {_ORIGIN: vars(origin)}
+            context.patiently("record where the pod ran", lambda: context.remember(**record))
         evict_pod(pod, parameters, context)
         context.account.say(f"pod {pod.name} (uid {pod.uid}) is gone from node {origin.node or 'none'}")
     replacement = _await_replacement(parameters, origin, context)
@@ -65,8 +77,21 @@ def _origin_of(pod: Pod, context: Context) -> Origin:
     query = {"labelSelector": f"{label}={pod.label(label)}"} if label else {}
     pods = Pods(context.kube, pod.metadata.namespace)
     listed = context.patiently("list its siblings", lambda: pods.latest(query))
-    siblings = [other.uid for other in listed if other.controller and other.controller.uid == owner.uid]
-    return Origin(pod.spec.node_name, owner.uid, f"{owner.kind}/{owner.name}", siblings, query)
+    siblings = [
+        other.uid
+        for other in listed
+        if other.controller and other.controller.uid == owner.uid and not _made_for(other, pod)
+    ]
+    name = pod.metadata.name if owner.kind == "StatefulSet" else None
+    return Origin(pod.spec.node_name, owner.uid, f"{owner.kind}/{owner.name}", siblings, query, name)
+
+
+def _made_for(other: Pod, pod: Pod) -> bool:
+    """Whether ``other`` may be the replacement already: ``pod`` terminated when this task began, and it came later."""
+    meta, created = pod.metadata, other.metadata.creation_timestamp
+    if meta.deletion_timestamp is None or created is None or other.uid == pod.uid:
+        return False
+    return created >= meta.deletion_timestamp - timedelta(seconds=meta.deletion_grace_period_seconds or 0)
 
 
 def _await_replacement(parameters: ReschedulePod, origin: Origin, context: Context) -> Pod:
@@ -83,19 +108,34 @@ def _await_replacement(parameters: ReschedulePod, origin: Origin, context: Conte
                 _take(follower.inbox.get(timeout=min(0.5, context.deadline.remaining)), candidates, origin)
             except queue.Empty:
                 pass
-            for pod in candidates.values():
-                if pod.is_ready and not pod.terminating and pod.spec.node_name != origin.node:
+            alive = [pod for pod in candidates.values() if _is_free(pod, context)]
+            for pod in alive:
+                if pod.is_ready and pod.spec.node_name != origin.node and _take_as_ours(pod, context):
                     return pod
-            back = [pod for pod in candidates.values() if pod.spec.node_name and not pod.terminating]
-            if back and all(pod.spec.node_name == origin.node for pod in back):
+            if alive and all(pod.spec.node_name == origin.node for pod in alive):
                 raise TaskFailed(
-                    f"{origin.owner} put its replacement {back[0].name} back on node {origin.node};"
+                    f"{origin.owner} put its replacement {alive[0].name} back on node {origin.node};"
                     " cordon the node first"
                 )
             try:
                 context.check()
             except Stopped as stopped:
                 raise type(stopped)(_waiting_for(candidates, origin)) from stopped
+
+
+def _is_free(pod: Pod, context: Context) -> bool:
+    """Whether ``pod`` lives and, while several replicas go at once, no other task named it as its replacement."""
+    return not (pod.terminating or pod.ended or pod.uid in context.replacements)
+
+
+def _take_as_ours(pod: Pod, context: Context) -> bool:
+    """Name ``pod`` as this task's replacement; False when another task was first."""
+    replacements, task_id = context.replacements, context.task.task_id
+    if replacements.setdefault(pod.uid, task_id) != task_id:
+        return False
+    while len(replacements) > _REMEMBERED:
+        replacements.pop(next(iter(replacements)), None)
+    return True
 
 
 def _take(item: Any, candidates: dict[str, Pod], origin: Origin) -> None:
@@ -109,7 +149,8 @@ def _take(item: Any, candidates: dict[str, Pod], origin: Origin) -> None:
         candidates.clear()
     for pod in item.pods if isinstance(item, Listed) else [item.pod] if isinstance(item, Seen) else []:
         owner = pod.controller
-        if owner is not None and owner.uid == origin.owner_uid and pod.uid not in origin.siblings:
+        ours = owner is not None and owner.uid == origin.owner_uid and pod.uid not in origin.siblings
+        if ours and origin.name in (None, pod.metadata.name):
             candidates[pod.uid] = pod
 
 

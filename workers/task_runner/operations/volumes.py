@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from shared.errors import PermanentError
+from shared.kube.errors import Forbidden, NotFound
 from shared.kube.objects import Meta, Struct
 from shared.kube.pods import Pod
 from shared.kube.reads import Resource
-from workers.task_runner.context import Context, TaskFailed
+from workers.task_runner.context import Context, refused
 
 WAIT_SECONDS = 60.0
 """A volume that is not detached by then is a warning: the cloud may take its time."""
@@ -45,27 +45,37 @@ class _Claim(Struct, frozen=True):
 _claim_decoder = msgspec.json.Decoder(_Claim)
 
 
+def check_access(context: Context) -> None:
+    """Find out before anything is touched whether the right is granted. Raises TaskFailed, Stopped."""
+    _attachments_of("", context)
+
+
 def await_detach(context: Context, node: str, staying: list[Pod]) -> None:
     """Wait until no volume is attached to ``node`` but those of pods that stay. Raises TaskFailed, Stopped."""
-    attachments = Resource(context.kube, _PATH, _Attachment)
     deadline = context.deadline.within(WAIT_SECONDS)
+    kept = {_volume_of(context, *claim) for claim in _claims(staying)}
+    while True:
+        left = [
+            attachment.metadata.name
+            for attachment in _attachments_of(node, context)
+            if attachment.spec.source.persistent_volume_name not in kept
+        ]
+        if not left:
+            context.account.say("all volumes are detached")
+            return
+        if deadline.expired:
+            context.account.say(f"warning: {len(left)} volumes are still attached: {', '.join(left[:10])}")
+            return
+        context.wait(_POLL_SECONDS)
+
+
+def _attachments_of(node: str, context: Context) -> list[_Attachment]:
+    attachments = Resource(context.kube, _PATH, _Attachment)
     try:
-        kept = {context.patiently("get claim", lambda c=c: _volume_of(context, *c)) for c in _claims(staying)}  # type: ignore[misc]
-        while True:
-            left = [
-                attachment.metadata.name
-                for attachment in context.patiently("list volume attachments", attachments.latest)
-                if attachment.spec.node_name == node and attachment.spec.source.persistent_volume_name not in kept
-            ]
-            if not left:
-                context.account.say("all volumes are detached")
-                return
-            if deadline.expired:
-                context.account.say(f"warning: {len(left)} volumes are still attached: {', '.join(left[:10])}")
-                return
-            context.wait(_POLL_SECONDS)
-    except PermanentError as error:
-        raise TaskFailed(f"{error}; {_COMPONENT}") from error
+        found = context.patiently("list volume attachments", attachments.latest)
+    except Forbidden as error:
+        raise refused(error, _COMPONENT) from error
+    return [attachment for attachment in found if attachment.spec.node_name == node]
 
 
 def _claims(pods: list[Pod]) -> list[tuple[str, str]]:
@@ -78,6 +88,13 @@ def _claims(pods: list[Pod]) -> list[tuple[str, str]]:
     ]
 
 
-def _volume_of(context: Context, namespace: str, claim: str) -> str:
+def _volume_of(context: Context, namespace: str, claim: str) -> str | None:
+    """The volume bound to a claim; None where there is no such claim (any more)."""
     path = f"/api/v1/namespaces/{quote(namespace)}/persistentvolumeclaims/{quote(claim)}"
-    return _claim_decoder.decode(context.kube.get(path)).spec.volume_name
+    try:
+        body = context.patiently("get claim", lambda: context.kube.get(path))
+    except NotFound:
+        return None
+    except Forbidden as error:
+        raise refused(error, _COMPONENT) from error
+    return _claim_decoder.decode(body).spec.volume_name
