@@ -15,7 +15,7 @@ from scripts.openapi import document, render
 from tests.sim.agent import ROOT, Agent
 from tests.sim.central.server import Central
 
-_CONFIG = {"phases": {"coverage": {"unexpected-methods": []}}}
+_CONFIG: dict[str, Any] = {"phases": {"coverage": {"unexpected-methods": []}}}
 """Methods that no call has are the HTTP library's business, not the contract's."""
 
 schema = schemathesis.openapi.from_dict(document(), config=schemathesis.Config.from_dict(_CONFIG))

@@ -161,7 +161,8 @@ class Agent:
 
     def _environment(self) -> dict[str, str]:
         """Only what it is given, and what any process needs: a KUBECONFIG of the caller must not leak in."""
-        kept = {key: os.environ[key] for key in ("PATH", "HOME", "PYTHONOPTIMIZE", "LANG", "SSL_CERT_FILE") if key in os.environ}
+        names = ("PATH", "HOME", "PYTHONOPTIMIZE", "LANG", "SSL_CERT_FILE")
+        kept = {name: os.environ[name] for name in names if name in os.environ}
         kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
         return {**kept, **self.env}
 

@@ -22,9 +22,7 @@ def test_every_field_of_a_sample_is_explained() -> None:
 
 
 def test_every_prometheus_metric_is_explained_and_no_other() -> None:
-    declared = {
-        metric.name + ("_total" if metric.type == "counter" else "") for metric in telemetry.REGISTRY.collect()
-    }
+    declared = {metric.name + ("_total" if metric.type == "counter" else "") for metric in telemetry.REGISTRY.collect()}
     assert set(re.findall(r"`(cloudoptim_\w+)`", (DOCS / "metrics.md").read_text())) == declared
 
 

@@ -1,0 +1,314 @@
+"""REST calls against a Central that is healthy, odd, broken or absent."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import USER_AGENT
+from shared.central.client import MAX_BODY, CentralClient
+from shared.central.identity import Caller
+from shared.central.verdicts import NotOffered, TooLarge
+from shared.config import ApiKey
+from shared.errors import AuthenticationError, PermanentError, TemporaryError
+from tests.sim.central.server import Central
+from tests.unit.conftest import OddServer, counted, http
+
+
+def client_of(url: str, key: str = "demo-key") -> CentralClient:
+    return CentralClient(url, "demo", Caller(ApiKey(key), "instance-1"))
+
+
+@pytest.fixture
+def client(central: Central) -> Iterator[CentralClient]:
+    with closing(client_of(central.url)) as client:
+        yield client
+
+
+RESULT = json.dumps(
+    {
+        "task_id": "t1",
+        "status": "success",
+        "logs": "x" * 3000,
+        "executed_at": "2026-03-01T12:00:00Z",
+        "duration_seconds": 1.0,
+        "error": None,
+    }
+).encode()
+
+
+def test_tasks_are_a_list_as_central_sent_them(central: Central, client: CentralClient) -> None:
+    task = central.task("cordon_node", {"node_name": "node-1"}, priority="not checked here")
+    central.offer(task)
+    assert client.tasks() == [task]
+
+
+def test_every_call_says_who_calls(central: Central, client: CentralClient) -> None:
+    client.tasks()
+    client.send_result("t1", RESULT, "key-1")
+    for arrival in central.ledger.arrivals:
+        assert arrival.headers["Authorization"] == "Bearer demo-key"
+        assert arrival.headers["X-Agent-Instance"] == "instance-1"
+        assert arrival.headers["User-Agent"] == USER_AGENT
+
+
+def test_a_netrc_file_does_not_replace_the_key(
+    central: Central, client: CentralClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert client.tasks() == []
+
+
+def test_a_task_id_with_a_slash_stays_one_part_of_the_path() -> None:
+    with OddServer(http(200)) as server, closing(client_of(server.url)) as client:
+        client.send_result("a/b ?c", RESULT, "key")
+        assert server.requests[0].startswith(b"POST /api/v1/client/tasks/a%2Fb%20%3Fc/result HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("send", "path"),
+    [
+        (lambda client: client.send_metrics(b"{}", "key-7"), b"/metrics"),
+        (lambda client: client.send_events(b"{}", "key-7"), b"/events"),
+        (lambda client: client.send_result("t1", b"{}", "key-7"), b"/tasks/t1/result"),
+    ],
+    ids=["metrics", "events", "result"],
+)
+def test_what_is_delivered_has_a_key_by_which_a_repeat_is_known(send: Any, path: bytes) -> None:
+    with OddServer(http(202)) as server, closing(client_of(server.url)) as client:
+        send(client)
+        (request,) = server.requests
+        assert request.startswith(b"POST /api/v1/client" + path + b" HTTP/1.1\r\n")
+        assert b"Idempotency-Key: key-7\r\n" in request
+        assert b"Content-Type: application/json\r\n" in request
+
+
+@pytest.mark.parametrize("call", ["register", "deregister", "heartbeat"])
+def test_the_other_calls_have_paths_of_their_own(call: str) -> None:
+    with OddServer(http(200)) as server, closing(client_of(server.url)) as client:
+        getattr(client, call)(b'{"a":1}')
+        assert server.requests[0].startswith(b"POST /api/v1/client/%b HTTP/1.1\r\n" % call.encode())
+        assert server.requests[0].endswith(b'\r\n\r\n{"a":1}')
+
+
+# -- the list of tasks ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "tasks"),
+    [
+        (b"[]", []),
+        (b"", []),
+        (b" \n", []),
+        (b'{"tasks": []}', []),
+        (b'{"tasks": [{"task_id": "t1"}], "next": 5}', [{"task_id": "t1"}]),
+        (b'[{"task_id": "t1"}, 7, null]', [{"task_id": "t1"}, 7, None]),
+    ],
+)
+def test_a_list_or_an_object_with_one(body: bytes, tasks: list[Any]) -> None:
+    with OddServer(http(200, body)) as server, closing(client_of(server.url)) as client:
+        assert client.tasks() == tasks
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"null", b"7", b'{"error": 1}', b'{"tasks": 7}', b"\xff\xfe", b"[" * 100_000, b"{" + b'"a":{' * 50_000],
+    ids=["html", "null", "number", "object", "no list", "bytes", "deep list", "deep object"],
+)
+def test_nonsense_is_an_error_that_may_pass(body: bytes) -> None:
+    with OddServer(http(200, body)) as server, closing(client_of(server.url)) as client:
+        with pytest.raises(TemporaryError, match="list of tasks is not") as raised:
+            client.tasks()
+        assert len(str(raised.value)) < 400
+
+
+# -- compression ----------------------------------------------------------------------------------
+
+
+def test_bodies_are_compressed_for_a_central_that_says_it_takes_that() -> None:
+    with Central(gzip=True) as central, closing(client_of(central.url)) as client:
+        for number in range(2):
+            task_id = f"t{number}"
+            client.send_result(task_id, RESULT.replace(b"t1", task_id.encode()), task_id)
+        first, second = central.ledger.of("result")
+        assert "Content-Encoding" not in first.headers, "it is not known before the first answer"
+        assert second.headers["Content-Encoding"] == "gzip"
+        assert int(second.headers["Content-Length"]) < 500
+        assert second.body["logs"] == "x" * 3000
+
+
+def test_small_bodies_are_not_worth_it() -> None:
+    with (
+        OddServer(http(200, headers={"Accept-Encoding": "br, GZIP"})) as server,
+        closing(client_of(server.url)) as client,
+    ):
+        client.heartbeat(b"{}")
+        client.heartbeat(b"x" * 2047)
+        client.heartbeat(b"x" * 2048)
+        assert [b"Content-Encoding: gzip" in request for request in server.requests] == [False, False, True]
+
+
+def test_a_central_that_takes_it_no_more_is_believed() -> None:
+    answers = [http(200, headers={"Accept-Encoding": "gzip"}), http(200, headers={"Accept-Encoding": "identity"})]
+    with OddServer(*answers, http(200)) as server, closing(client_of(server.url)) as client:
+        for _ in range(3):
+            client.heartbeat(b"x" * 4000)
+        assert [b"Content-Encoding: gzip" in request for request in server.requests] == [False, True, False]
+
+
+def test_a_compressed_answer_is_read() -> None:
+    body = gzip.compress(b'[{"task_id":"t1"}]')
+    with OddServer(http(200, body, {"Content-Encoding": "gzip"})) as server, closing(client_of(server.url)) as client:
+        assert client.tasks() == [{"task_id": "t1"}]
+
+
+# -- faults ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, AuthenticationError),
+        (403, AuthenticationError),
+        (404, NotOffered),
+        (409, PermanentError),
+        (413, TooLarge),
+        (422, PermanentError),
+        (429, TemporaryError),
+        (500, TemporaryError),
+        (503, TemporaryError),
+    ],
+)
+def test_a_status_becomes_our_error(
+    central: Central, client: CentralClient, status: int, error: type[Exception]
+) -> None:
+    central.fault("register", status=status, body=b"  the\n reason ")
+    with pytest.raises(error, match=f"Central answered {status} to register: the reason"):
+        client.register(b"{}")
+
+
+def test_a_wrong_key_is_refused(central: Central) -> None:
+    with closing(client_of(central.url, "wrong-key")) as client:
+        with pytest.raises(AuthenticationError) as raised:
+            client.tasks()
+        assert "wrong-key" not in str(raised.value)
+
+
+RETRY_AFTER = "urllib3 takes Retry-After on 413, 429 and 503 for itself: Retry needs respect_retry_after_header=False"
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(429, marks=pytest.mark.xfail(strict=True, reason=RETRY_AFTER)),
+        pytest.param(503, marks=pytest.mark.xfail(strict=True, reason=RETRY_AFTER)),
+        500,
+        502,
+    ],
+)
+def test_retry_after_becomes_the_delay(central: Central, client: CentralClient, status: int) -> None:
+    central.fault("tasks", status=status, headers={"Retry-After": "9"})
+    with pytest.raises(TemporaryError, match=f"Central answered {status}") as raised:
+        client.tasks()
+    assert raised.value.delay == 9
+
+
+@pytest.mark.xfail(strict=True, reason=RETRY_AFTER)
+def test_a_body_that_is_too_large_is_so_whatever_the_headers(central: Central, client: CentralClient) -> None:
+    """Taken for an unreachable Central it would be sent whole again for ever, not cut."""
+    central.fault("events", status=413, headers={"Retry-After": "9"})
+    with pytest.raises(TooLarge):
+        client.send_events(b"{}", "key")
+
+
+def test_a_503_with_retry_after_is_not_slept_through(central: Central, client: CentralClient) -> None:
+    """urllib3 would, by default; it is the loop that decides."""
+    central.fault("tasks", status=503, headers={"Retry-After": "60"}, times=1)
+    with pytest.raises(TemporaryError):
+        client.tasks()
+    assert client.tasks() == []
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with (
+        OddServer(http(200, b'[{"task_id":"t1"}]')) as there,
+        OddServer(http(307, headers={"Location": there.url})) as here,
+        closing(client_of(here.url)) as client,
+    ):
+        with pytest.raises(TemporaryError, match=f"redirects to {there.url}"):
+            client.tasks()
+        assert there.requests == []
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_is_opened_anew(central: Central, client: CentralClient) -> None:
+    client.tasks()
+    central.fault("tasks", cut=True, times=1)
+    assert client.tasks() == []
+
+
+def test_a_connection_that_is_cut_every_time_is_an_error_that_may_pass(central: Central, client: CentralClient) -> None:
+    central.fault("tasks", cut=True)
+    with pytest.raises(TemporaryError, match="Central is not reachable for tasks: "):
+        client.tasks()
+    central.faults.clear()
+    assert client.tasks() == []
+
+
+def test_nobody_there_is_an_error_that_may_pass(central: Central, client: CentralClient) -> None:
+    central.stop()
+    with pytest.raises(TemporaryError, match="not reachable for tasks: ConnectionRefusedError"):
+        client.tasks()
+    central.start()
+    assert client.tasks() == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[",
+        http(200, b"zz\r\n", {"Transfer-Encoding": "chunked", "Content-Length": "4"}),
+        http(200, b"no gzip", {"Content-Encoding": "gzip"}),
+    ],
+    ids=["no HTTP", "cut body", "broken chunks", "broken gzip"],
+)
+def test_a_broken_answer_is_an_error_that_may_pass(answer: bytes) -> None:
+    with OddServer(answer) as server, closing(client_of(server.url)) as client, pytest.raises(TemporaryError):
+        client.tasks()
+
+
+def test_a_huge_answer_is_not_read_to_its_end() -> None:
+    bomb = http(200, gzip.compress(b" " * (MAX_BODY + 1)), {"Content-Encoding": "gzip"})
+    refused = pytest.raises(TemporaryError, match=f"larger than {MAX_BODY} bytes")
+    with OddServer(bomb) as server, closing(client_of(server.url)) as client, refused:
+        client.tasks()
+
+
+def test_a_long_reason_is_cut(central: Central, client: CentralClient) -> None:
+    central.fault("heartbeat", status=400, body=b"x" * 100_000)
+    with pytest.raises(PermanentError) as raised:
+        client.heartbeat(b"{}")
+    assert len(str(raised.value)) < 300
+    assert str(raised.value).endswith("xxx...")
+
+
+def test_every_call_is_measured_by_name_and_status(central: Central, client: CentralClient) -> None:
+    sample = "central_request_duration_seconds_count"
+    before = {code: counted(sample, call="tasks", code=code) for code in ("200", "503", "error")}
+    client.tasks()
+    central.fault("tasks", status=503, times=1)
+    with pytest.raises(TemporaryError):
+        client.tasks()
+    central.stop()
+    with pytest.raises(TemporaryError):
+        client.tasks()
+    after = {code: counted(sample, call="tasks", code=code) for code in ("200", "503", "error")}
+    assert {code: after[code] - before[code] for code in after} == {"200": 1, "503": 1, "error": 1}

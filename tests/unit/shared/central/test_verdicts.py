@@ -1,0 +1,144 @@
+"""What each answer of Central means: the truth table."""
+
+from __future__ import annotations
+
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.central.verdicts import LONGEST_RETRY_AFTER, NotOffered, TooLarge, error_of, retry_after
+from shared.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
+from tests.unit.conftest import NOON, FakeClock
+
+CALLS = ("tasks", "result", "metrics", "events", "heartbeat", "register", "deregister", "stream")
+KEYED = ("register", "heartbeat", "tasks")
+OPTIONAL = ("register", "deregister")
+
+
+def verdict(call: str, status: int) -> type[AgentError] | None:
+    error = error_of(call, status, {}, "")
+    return type(error) if error is not None else None
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_2xx_is_no_error(call: str, status: int) -> None:
+    assert verdict(call, status) is None
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_401_speaks_of_the_key_wherever_it_comes(call: str) -> None:
+    assert verdict(call, 401) is AuthenticationError
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_403_speaks_of_the_key_on_register_heartbeat_and_tasks_only(call: str) -> None:
+    """Elsewhere it may be some proxy's opinion of one body, and is tried again."""
+    assert verdict(call, 403) is (AuthenticationError if call in KEYED else TemporaryError)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_central_without_registration_is_fine(call: str, status: int) -> None:
+    expected: type[AgentError] = PermanentError if status < 500 else TemporaryError
+    assert verdict(call, status) is (NotOffered if call in OPTIONAL else expected)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
+def test_busy_and_broken_may_work_later(call: str, status: int) -> None:
+    assert verdict(call, status) is TemporaryError
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [400, 406, 409, 410, 411, 415, 422, 451])
+def test_refused_is_refused_for_good(call: str, status: int) -> None:
+    assert verdict(call, status) is PermanentError
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_413_is_the_size_which_can_be_helped(call: str) -> None:
+    assert verdict(call, 413) is TooLarge
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
+def test_a_redirect_is_not_followed_and_says_what_to_set(call: str, status: int) -> None:
+    error = error_of(call, status, {"Location": "https://new.example.com"}, "")
+    assert type(error) is TemporaryError
+    assert str(error).endswith("it redirects to https://new.example.com, set CENTRAL_SERVER_URL to that")
+
+
+def test_not_offered_and_too_large_are_permanent() -> None:
+    assert issubclass(NotOffered, PermanentError)
+    assert issubclass(TooLarge, PermanentError)
+
+
+def test_the_message_names_call_status_and_what_was_said() -> None:
+    assert str(error_of("events", 422, {}, '{"error":"count"}')) == 'Central answered 422 to events: {"error":"count"}'
+    assert str(error_of("events", 503, {}, "")) == "Central answered 503 to events"
+    assert str(error_of("tasks", 401, {}, "")) == (
+        "Central answered 401 to tasks; is the API key right, and for this cluster?"
+    )
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_authentication_error_knows_its_status(status: int) -> None:
+    error = error_of("tasks", status, {}, "")
+    assert isinstance(error, AuthenticationError)
+    assert error.status == status
+
+
+@pytest.mark.parametrize("status", [403, 408, 425, 429, 500, 503])
+def test_a_wish_for_patience_is_passed_on(status: int) -> None:
+    error = error_of("events", status, {"Retry-After": "17"}, "")
+    assert isinstance(error, TemporaryError)
+    assert error.delay == 17
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("  ", None),
+        ("soon", None),
+        ("0", 0),
+        ("7", 7),
+        (" 7.5 ", 7.5),
+        ("-3", 0),
+        ("300", 300),
+        ("86400", LONGEST_RETRY_AFTER),
+        ("inf", LONGEST_RETRY_AFTER),
+        ("nan", 0),
+        ("Sun, 01 Mar 2026 12:00:42 GMT", 42),
+        ("Sun, 01 Mar 2026 12:00:42 -0000", 42),
+        ("Sun, 01 Mar 2026 14:00:42 +0200", 42),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", 0),
+        ("Sun, 01 Mar 2037 11:00:00 GMT", LONGEST_RETRY_AFTER),
+        ("Sun, 99 Mar 2026 11:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_bounded(
+    text: str | None, seconds: float | None, clock: FakeClock
+) -> None:
+    assert retry_after({} if text is None else {"Retry-After": text}, clock) == seconds
+
+
+def test_dates_are_read_as_they_are_written(clock: FakeClock) -> None:
+    assert retry_after({"Retry-After": format_datetime(NOON)}, clock) == 0
+
+
+@given(st.text(max_size=40))
+def test_no_header_is_too_odd(text: str) -> None:
+    seconds = retry_after({"Retry-After": text}, FakeClock())
+    assert seconds is None or 0 <= seconds <= LONGEST_RETRY_AFTER
+
+
+@given(st.sampled_from(CALLS), st.integers(100, 999))
+def test_every_status_has_one_meaning(call: str, status: int) -> None:
+    error = error_of(call, status, {}, "")
+    assert (error is None) == (200 <= status < 300)
+    assert error is None or isinstance(error, (TemporaryError, PermanentError, AuthenticationError))

@@ -1,0 +1,290 @@
+"""Imports point one way: workers → adapters (queue, central, kube) → the rest of shared → libraries.
+
+What is not in these tables is not allowed. An area is a package or, at the top of ``shared``, a module.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ADAPTERS = {"shared.queue", "shared.central", "shared.kube"}
+BASICS = {"shared", "shared.errors", "shared.state", "shared.timing"}
+"""What may be imported everywhere: words, keys and clocks."""
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # Basics import nothing but each other.
+    "shared": set(),
+    "shared.errors": set(),
+    "shared.state": set(),
+    "shared.timing": set(),
+    # The contract, settings and what every process needs; no I/O but files.
+    "shared.schemas": set(),
+    "shared.config": {"shared.schemas"},
+    "shared.logs": set(),
+    "shared.telemetry": set(),
+    "shared.identity": set(),
+    "shared.transfer": set(),
+    # Adapters. None knows another.
+    "shared.queue": set(),
+    "shared.central": {"shared.config", "shared.telemetry", "shared.transfer"},
+    "shared.kube": {"shared.telemetry", "shared.transfer"},
+    "shared.programs": set(),
+    # What is built on them for all workers.
+    "shared.refusals": {"shared.queue"},
+    "shared.lifecycle": {
+        "shared.config",
+        "shared.identity",
+        "shared.logs",
+        "shared.programs",
+        "shared.queue",
+        "shared.telemetry",
+    },
+    "shared.supervise": {"shared.logs"},
+    # The workers: what each may know of the world is what it imports here.
+    "workers.health": {"shared.lifecycle", "shared.programs", "shared.queue", "shared.telemetry"},
+    "workers.heartbeat": {
+        "shared.central",
+        "shared.lifecycle",
+        "shared.logs",
+        "shared.queue",
+        "shared.refusals",
+        "shared.schemas",
+        "shared.telemetry",
+    },
+    "workers.event_watcher": {
+        "shared.kube",
+        "shared.lifecycle",
+        "shared.queue",
+        "shared.schemas",
+        "shared.telemetry",
+    },
+    "workers.metrics": {"shared.kube", "shared.lifecycle", "shared.queue", "shared.schemas", "shared.telemetry"},
+    "workers.task_runner": {
+        "shared.central",
+        "shared.config",
+        "shared.kube",
+        "shared.lifecycle",
+        "shared.logs",
+        "shared.queue",
+        "shared.refusals",
+        "shared.schemas",
+        "shared.telemetry",
+    },
+    # Commands, not workers: they look at everything from outside.
+    "workers.doctor": {*ADAPTERS, "shared.config", "shared.identity", "shared.programs"},
+    "workers.__main__": {"shared.config", "shared.supervise", "workers.doctor"},
+    "workers": set(),
+}
+
+LIBRARIES: dict[str, set[str]] = {
+    "kubernetes": {"shared.kube"},
+    "requests": {"shared.central", "workers.doctor"},
+    "websocket": {"shared.central"},
+    "urllib3": {"shared.central", "shared.kube", "shared.transfer"},
+    "sqlite3": {"shared.queue"},
+    "supervisor": {"shared.supervise"},
+    "xmlrpc": {"shared.programs"},
+    "http": {"shared.programs", "workers.health"},
+    "prometheus_client": {"shared.telemetry", "workers.health"},
+    "pythonjsonlogger": {"shared.logs"},
+    "pydantic": {"shared.schemas", "workers.task_runner"},
+    "msgspec": {"shared.queue", "shared.kube", "workers.event_watcher", "workers.task_runner"},
+}
+"""Who may know a library: what it raises is translated there, and nowhere else is it heard of."""
+
+BUILDERS: dict[str, set[str]] = {
+    "Kube": {"workers/doctor/examine.py"},
+    "CentralClient": set(),
+    "TaskStream": set(),
+    "Caller": set(),
+    "Broker": set(),
+    # The twin in memory is a store without a broker.
+    "Store": {"shared/queue/memory.py"},
+    # Every worker's __main__ begins with lifecycle.start(), which builds these for all five.
+    "QueueClient": {"shared/lifecycle.py", "workers/doctor/agent.py"},
+    "Programs": {"shared/lifecycle.py", "workers/doctor/agent.py"},
+    "config.load": {"shared/lifecycle.py", "workers/doctor/examine.py", "workers/doctor/laptop.py"},
+}
+"""Who, beside the ``__main__`` modules, may build adapters and settings. The doctor is a command of its own."""
+
+ENVIRONMENT: dict[str, str] = {
+    "shared/lifecycle.py": "hands it to config.load, and a log that says what is wrong needs CLUSTER_ID before that",
+    "shared/supervise.py": "gives a child that runs in place the environment that exec would have given it",
+    "workers/__main__.py": "hands it to config.load, and sets what supervisord and its children expect",
+}
+"""Who touches os.environ, and why shared/config.py does not do it for them."""
+
+
+class Import(NamedTuple):
+    path: str
+    area: str
+    line: int
+    module: str
+
+
+def area_of(module: str) -> str:
+    """The package or top-level module that a dotted name belongs to."""
+    parts = module.split(".")
+    if parts[0] not in ("shared", "workers"):
+        return parts[0]
+    return ".".join(parts[:2])
+
+
+def sources() -> Iterator[tuple[str, str, ast.Module]]:
+    """Relative path, area and syntax tree of every module we ship."""
+    for folder in ("shared", "workers"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            relative = path.relative_to(ROOT)
+            parts = relative.with_suffix("").parts
+            dotted = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            yield str(relative), area_of(dotted), ast.parse(path.read_text(encoding="utf-8"))
+
+
+SOURCES = list(sources())
+
+
+def imports() -> Iterator[Import]:
+    """Every import of every module, those inside functions included."""
+    for path, area, tree in SOURCES:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+                # "from shared import telemetry" may name a module or a name in the package.
+                names = [_module(node.module or "", alias.name) for alias in node.names]
+            else:
+                continue
+            for name in names:
+                yield Import(path, area, node.lineno, name)
+
+
+def _module(package: str, name: str) -> str:
+    inside = ROOT.joinpath(*package.split("."), name)
+    return f"{package}.{name}" if inside.is_dir() or inside.with_suffix(".py").exists() else package
+
+
+IMPORTS = list(imports())
+
+
+def test_every_area_is_in_the_table() -> None:
+    assert {area for _, area, _ in SOURCES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("area", MAY_IMPORT)
+def test_imports_point_the_way_of_the_table(area: str) -> None:
+    allowed = {area, *MAY_IMPORT[area], *BASICS}
+    wrong = [
+        f"{found.path}:{found.line} imports {found.module}"
+        for found in IMPORTS
+        if found.area == area and found.module.split(".")[0] in ("shared", "workers")
+        if area_of(found.module) not in allowed
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("area", MAY_IMPORT)
+def test_the_table_allows_no_more_than_is_used(area: str) -> None:
+    used = {area_of(found.module) for found in IMPORTS if found.area == area}
+    assert MAY_IMPORT[area] - used == set()
+
+
+def test_no_worker_may_import_another_and_no_adapter_another() -> None:
+    workers = {area for area in MAY_IMPORT if area.startswith("workers.") and area != "workers.__main__"}
+    for area in workers:
+        assert MAY_IMPORT[area].isdisjoint(workers - {area})
+    for adapter in ADAPTERS:
+        assert MAY_IMPORT[adapter].isdisjoint(ADAPTERS)
+
+
+def test_nothing_in_shared_knows_a_worker_and_the_table_has_no_circles() -> None:
+    order: list[str] = []
+
+    def visit(area: str, on_the_way: tuple[str, ...]) -> None:
+        assert area not in on_the_way, f"a circle: {' → '.join((*on_the_way, area))}"
+        if area not in order:
+            for other in sorted(MAY_IMPORT[area]):
+                visit(other, (*on_the_way, area))
+            order.append(area)
+
+    for area in MAY_IMPORT:
+        visit(area, ())
+        if not area.startswith("workers"):
+            assert not any(other.startswith("workers") for other in MAY_IMPORT[area])
+
+
+def test_a_worker_that_only_reads_kubernetes_never_learns_what_central_is() -> None:
+    for area in ("workers.metrics", "workers.event_watcher", "workers.health"):
+        assert "shared.central" not in MAY_IMPORT[area]
+    for area in ("workers.heartbeat", "workers.health"):
+        assert "shared.kube" not in MAY_IMPORT[area]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_known_where_it_is_translated(library: str) -> None:
+    wrong = [
+        f"{found.path}:{found.line}"
+        for found in IMPORTS
+        if found.module.split(".")[0] == library and found.area not in LIBRARIES[library]
+    ]
+    assert wrong == []
+
+
+def test_every_library_is_in_the_table() -> None:
+    known = {"shared", "workers", *sys.stdlib_module_names, *LIBRARIES}
+    assert {found.module.split(".")[0] for found in IMPORTS} - known == set()
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_only_a_main_builds_adapters_and_settings(name: str) -> None:
+    builders = {path for path, _, tree in SOURCES if any(_called(node) == name for node in ast.walk(tree))}
+    mains = {path for path in builders if path.endswith("__main__.py")}
+    assert builders - mains == BUILDERS[name]
+
+
+def _called(node: ast.AST) -> str | None:
+    """The name that a call calls; of a module's function with the module."""
+    if not isinstance(node, ast.Call):
+        return None
+    if isinstance(node.func, ast.Name):
+        return node.func.id
+    if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+        return f"{node.func.value.id}.{node.func.attr}"
+    return None
+
+
+def test_only_these_touch_the_environment() -> None:
+    touching = {
+        path
+        for path, _, tree in SOURCES
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "putenv", "environb"))
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "os"
+            and {a.name for a in node.names} & {"environ", "getenv"}
+        )
+    }
+    assert touching == set(ENVIRONMENT)
+
+
+def test_the_preloaded_mains_do_nothing_at_import() -> None:
+    for path, _, tree in SOURCES:
+        if not path.endswith("__main__.py"):
+            continue
+        for statement in tree.body:
+            assert isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.Assign, ast.If, ast.Expr)), (
+                f"{path}:{statement.lineno}"
+            )
+            if isinstance(statement, ast.Expr):
+                assert isinstance(statement.value, ast.Constant), f"{path}:{statement.lineno} is a call"
+            if isinstance(statement, ast.If):
+                assert ast.unparse(statement.test) == "__name__ == '__main__'"

@@ -1,0 +1,207 @@
+"""What is healthy and what is ready: the complete truth table."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from workers.health.rules import SILENCE, START_ALLOWANCE, Verdict, WorkerFacts, judge, worker_state
+
+YOUNG, OLD = START_ALLOWANCE, START_ALLOWANCE + 1
+FRESH, STALE = SILENCE, SILENCE + 1
+LATE = {"poll": 12.0}
+
+
+def state(
+    supervised: str | None, running_for: float | None, age: float | None, overdue: Mapping[str, float] = {}
+) -> str:
+    return worker_state(WorkerFacts(supervised, running_for, age, overdue))
+
+
+# -- one worker -----------------------------------------------------------------------------------
+
+RUNNING: list[tuple[float, float | None, Mapping[str, float], str]] = [
+    # supervisord says it runs since,  it last said something,  late loops,  so it is
+    (YOUNG, None, {}, "starting"),
+    (OLD, None, {}, "stale"),
+    (YOUNG, FRESH, {}, "running"),
+    (OLD, FRESH, {}, "running"),
+    (YOUNG, STALE, {}, "starting"),
+    (OLD, STALE, {}, "stale"),
+    (YOUNG, FRESH, LATE, "stale"),
+    (OLD, FRESH, LATE, "stale"),
+    (OLD, STALE, LATE, "stale"),
+]
+
+
+@pytest.mark.parametrize(("running_for", "age", "overdue", "word"), RUNNING)
+def test_a_program_that_runs(running_for: float, age: float | None, overdue: Mapping[str, float], word: str) -> None:
+    assert state("running", running_for, age, overdue) == word
+
+
+@pytest.mark.xfail(strict=True, reason="what the killed process said last is held against the one that takes its place")
+def test_what_was_said_before_the_program_was_started_says_nothing_about_it() -> None:
+    """Hung, restarted, and still called hung until the new process speaks: /health turns red too soon."""
+    assert state("running", running_for=3.0, age=STALE, overdue=LATE) == "starting"
+
+
+@pytest.mark.parametrize("word", ["fatal", "exited", "unknown", "stopped", "stopping"])
+@pytest.mark.parametrize("age", [None, FRESH, STALE])
+@pytest.mark.parametrize("overdue", [{}, LATE], ids=["on time", "late"])
+def test_a_program_that_supervisord_gave_up_or_stopped_is_what_it_says(
+    word: str, age: float | None, overdue: Mapping[str, float]
+) -> None:
+    for running_for in (None, YOUNG, OLD):
+        assert state(word, running_for, age, overdue) == word
+
+
+@pytest.mark.parametrize("word", ["starting", "backoff"])
+@pytest.mark.parametrize("age", [None, FRESH, STALE])
+@pytest.mark.parametrize("running_for", [None, YOUNG, OLD])
+def test_a_program_that_is_on_its_way_is_starting_whatever_it_said_before(
+    word: str, age: float | None, running_for: float | None
+) -> None:
+    """A crash loop is no hang: supervisord is at it already."""
+    for overdue in ({}, LATE):
+        assert state(word, running_for, age, overdue) == "starting"
+
+
+@pytest.mark.parametrize(
+    ("age", "overdue", "word"),
+    [
+        (None, {}, "starting"),
+        (FRESH, {}, "running"),
+        (STALE, {}, "stale"),
+        (FRESH, LATE, "stale"),
+        (STALE, LATE, "stale"),
+    ],
+)
+def test_without_a_supervisord_its_own_words_count(age: float | None, overdue: Mapping[str, float], word: str) -> None:
+    assert state(None, None, age, overdue) == word
+
+
+def test_every_combination_has_one_word() -> None:
+    words = {"running", "starting", "stale", "fatal", "exited", "unknown", "stopped", "stopping"}
+    supervised = [None, "running", "starting", "backoff", "stopping", "stopped", "exited", "fatal", "unknown"]
+    for case in itertools.product(supervised, [None, YOUNG, OLD], [None, FRESH, STALE], [{}, LATE]):
+        assert state(*case) in words
+
+
+# -- all of them ----------------------------------------------------------------------------------
+
+OK: dict[str, Any] = {"ok": True, "detail": ""}
+DOWN: dict[str, Any] = {"ok": False, "detail": "timed out"}
+
+
+def facts(supervised: str = "running", age: float | None = 1.0, **connections: dict[str, Any]) -> WorkerFacts:
+    return WorkerFacts(supervised, OLD, age, connections=connections)
+
+
+def agent(**changed: WorkerFacts) -> dict[str, WorkerFacts]:
+    """Five workers in best health, but for what is changed."""
+    return {
+        "health": facts(),
+        "heartbeat": facts(central=OK),
+        "event-watcher": facts(kubernetes=OK),
+        "metrics": facts(kubernetes=OK),
+        "task-runner": facts(central=OK, kubernetes=OK),
+        **{name.replace("_", "-"): value for name, value in changed.items()},
+    }
+
+
+def verdict(
+    workers: Mapping[str, WorkerFacts], broker: bool = True, registered: bool = True, restarted: tuple[str, ...] = ()
+) -> Verdict:
+    return judge(workers, broker, registered, frozenset(restarted))
+
+
+def test_all_is_well() -> None:
+    assert verdict(agent()) == Verdict(healthy=True, ready=True, central=True, kubernetes=True, reasons=[])
+
+
+CASES: dict[str, tuple[Verdict, tuple[bool, bool], str]] = {
+    # what is so: (healthy, ready), the reason
+    "the broker is dead": (
+        verdict(agent(), broker=False), (False, False), "the queue's broker does not answer"),
+    "registering was not tried": (
+        verdict(agent(), registered=False), (True, False), "registering with Central was not tried yet"),
+    "a worker starts": (
+        verdict(agent(metrics=facts("starting", None, kubernetes=OK))), (True, False), "worker metrics is starting"),
+    "a worker crashes again and again": (
+        verdict(agent(metrics=facts("backoff", kubernetes=OK))), (True, False), "worker metrics is starting"),
+    "a worker hangs for the first time": (
+        verdict(agent(metrics=facts(age=STALE, kubernetes=OK))), (True, False), "worker metrics is stale"),
+    "a worker hangs though it was restarted": (
+        verdict(agent(metrics=facts(age=STALE, kubernetes=OK)), restarted=("metrics",)),
+        (False, False), "worker metrics is stale"),
+    "another worker was restarted": (
+        verdict(agent(metrics=facts(age=STALE, kubernetes=OK)), restarted=("heartbeat",)),
+        (True, False), "worker metrics is stale"),
+    "a restarted worker is well again": (verdict(agent(), restarted=("metrics",)), (True, True), ""),
+    "a worker was given up": (
+        verdict(agent(metrics=facts("fatal", kubernetes=OK))), (False, False), "worker metrics is fatal"),
+    "a worker exited": (
+        verdict(agent(metrics=facts("exited", kubernetes=OK))), (False, False), "worker metrics is exited"),
+    "supervisord lost one": (
+        verdict(agent(metrics=facts("unknown", kubernetes=OK))), (False, False), "worker metrics is unknown"),
+    "a person stopped a worker": (
+        verdict(agent(metrics=facts("stopped", kubernetes=OK))), (True, False), "worker metrics is stopped"),
+    "Central is down": (
+        verdict(agent(heartbeat=facts(central=DOWN), task_runner=facts(central=DOWN, kubernetes=OK))),
+        (True, False), "central: timed out (heartbeat)"),
+    "one worker cannot reach Central": (
+        verdict(agent(task_runner=facts(central=DOWN, kubernetes=OK))),
+        (True, False), "central: timed out (task-runner)"),
+    "the API server is down": (
+        verdict(agent(metrics=facts(kubernetes=DOWN), event_watcher=facts(kubernetes=DOWN))),
+        (True, False), "kubernetes: timed out (metrics)"),
+    "a connection is down without a word": (
+        verdict(agent(metrics=facts(kubernetes={"ok": False}))),
+        (True, False), "kubernetes: not connected (metrics)"),
+    "the task-runner has not needed the API server yet": (
+        verdict(agent(task_runner=facts(central=OK))), (True, True), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "expected", "reason"), CASES.values(), ids=CASES)
+def test_what_follows(found: Verdict, expected: tuple[bool, bool], reason: str) -> None:
+    assert (found.healthy, found.ready) == expected
+    assert (reason in found.reasons) if reason else (found.reasons == [])
+
+
+@pytest.mark.parametrize("to", ["central", "kubernetes"])
+def test_until_somebody_connected_nobody_is(to: str) -> None:
+    silent = {name: facts() for name in agent()}
+    found = verdict(silent)
+    assert getattr(found, to) is False
+    assert f"{to}: nobody connected yet" in found.reasons
+    assert not found.ready
+    assert found.healthy
+
+
+def test_what_is_missing_outside_never_restarts_the_pod() -> None:
+    down = {name: facts(central=DOWN, kubernetes=DOWN) for name in agent()}
+    assert verdict(down, registered=False).healthy
+
+
+def test_all_that_is_wrong_is_said() -> None:
+    found = verdict(agent(metrics=facts("fatal", kubernetes=DOWN)), broker=False, registered=False)
+    assert found.reasons == [
+        "worker metrics is fatal",
+        "the queue's broker does not answer",
+        "kubernetes: timed out (metrics)",
+        "registering with Central was not tried yet",
+    ]
+
+
+def test_ready_is_healthy_and_more() -> None:
+    words = ["running", "starting", "backoff", "stopped", "exited", "fatal"]
+    for word, age, broker, registered, again in itertools.product(
+        words, [None, FRESH, STALE], [True, False], [True, False], [(), ("metrics",)]
+    ):
+        found = verdict(agent(metrics=facts(word, age, kubernetes=OK)), broker, registered, again)
+        assert found.healthy or not found.ready
+        assert found.ready == (not found.reasons)

@@ -1,0 +1,291 @@
+"""The health worker: what it concludes from the queue and supervisord, and what it does about it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.lifecycle import Process
+from shared.programs import PROGRAMS
+from shared.queue.client import value
+from shared.queue.memory import MemoryQueue
+from shared.queue.store import Limits
+from shared.state import HEALTH, REGISTRATION, TELEMETRY, WORKER
+from tests.unit.conftest import FakeClock, process_of
+from tests.unit.workers.conftest import FakeSupervisord
+from workers.health.worker import HealthWorker
+
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*socket:pytest.PytestUnraisableExceptionWarning")
+
+CONNECTED = {"central": {"ok": True, "detail": ""}, "kubernetes": {"ok": True, "detail": ""}}
+
+
+class Agent:
+    """Five workers as they show in the queue's state, and the health worker that looks at them."""
+
+    def __init__(self, run_dir: Path, clock: FakeClock) -> None:
+        self.clock = clock
+        self.queue = MemoryQueue(Limits(messages={"results": 100, "events": 3, "metrics": 3}), clock)
+        self.process: Process = process_of(run_dir, self.queue, "health", clock)
+        self.worker = HealthWorker(self.process)
+        self.queue.set_state({REGISTRATION: {"instance_id": "instance-1", "tried": True, "ok": True}})
+        self.publish()
+
+    def publish(self, *names: str, overdue: dict[str, float] | None = None, **facts: Any) -> None:
+        """Some of them (all, if none is named) say how they are."""
+        for name in names or PROGRAMS:
+            said = {"pid": 7, "overdue": overdue or {}, "connections": CONNECTED, **facts}
+            self.queue.set_state({WORKER + name: said})
+
+    def count(self, name: str, pid: int, retries: float) -> None:
+        """One of them says what it counted."""
+        families = {"cloudoptim_loop_failures": [["cloudoptim_loop_failures_total", {"loop": name}, retries]]}
+        self.queue.set_state({TELEMETRY + name: [pid, families]})
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        return self._answer(self.worker.health())
+
+    def ready(self) -> tuple[int, dict[str, Any]]:
+        return self._answer(self.worker.ready())
+
+    def metrics(self) -> dict[str, float]:
+        status, kind, body = self.worker.metrics()
+        assert (status, kind.partition(";")[0]) == (200, "text/plain")
+        lines = [line.rpartition(" ") for line in body.decode().splitlines() if not line.startswith("#")]
+        return {name: float(number) for name, _, number in lines}
+
+    @staticmethod
+    def _answer(answer: tuple[int, str, bytes]) -> tuple[int, dict[str, Any]]:
+        status, kind, body = answer
+        assert kind == "application/json"
+        return status, json.loads(body)
+
+
+@pytest.fixture
+def agent(run_dir: Path, clock: FakeClock, supervisord: FakeSupervisord) -> Iterator[Agent]:
+    agent = Agent(run_dir, clock)
+    yield agent
+    agent.worker.server.server_close()
+
+
+def test_all_is_well(agent: Agent) -> None:
+    assert agent.worker.assess() <= 2
+    agent.clock.advance(3600)
+    assert agent.health() == (200, {"status": "healthy", "uptime_seconds": 3600})
+    assert agent.ready() == (200, {"ready": True, "central_server_connected": True, "k8s_api_connected": True})
+
+
+def test_before_the_first_look_it_is_alive_and_not_ready(agent: Agent) -> None:
+    assert agent.health() == (200, {"status": "healthy", "uptime_seconds": 0})
+    assert agent.ready() == (
+        503,
+        {
+            "ready": False,
+            "central_server_connected": False,
+            "k8s_api_connected": False,
+            "reasons": ["the agent starts"],
+        },
+    )
+
+
+def test_a_first_look_that_never_comes_is_a_hang_of_its_own(agent: Agent) -> None:
+    agent.clock.advance(11)
+    status, body = agent.health()
+    assert (status, body["status"], body["reasons"]) == (503, "unhealthy", ["the health worker is stuck"])
+
+
+def test_what_is_wrong_is_said(agent: Agent) -> None:
+    down = {**CONNECTED, "central": {"ok": False, "detail": "timed out"}}
+    agent.publish("heartbeat", connections=down)
+    agent.worker.assess()
+    assert agent.health()[0] == 200
+    status, body = agent.ready()
+    assert (status, body["central_server_connected"], body["k8s_api_connected"]) == (503, False, True)
+    assert body["reasons"] == ["central: timed out (heartbeat)"]
+
+
+def test_the_stream_alone_is_no_reason_not_to_be_ready(agent: Agent) -> None:
+    """The poll brings the same tasks."""
+    agent.publish("task-runner", connections={**CONNECTED, "stream": {"ok": False, "detail": "closed"}})
+    agent.worker.assess()
+    assert agent.ready()[0] == 200
+
+
+def test_until_registering_was_tried_it_is_not_ready(agent: Agent) -> None:
+    agent.queue.set_state({REGISTRATION: None})
+    agent.worker.assess()
+    assert agent.ready()[1]["reasons"] == ["registering with Central was not tried yet"]
+
+
+def test_a_broker_that_does_not_answer_is_a_fault_of_this_pod(agent: Agent) -> None:
+    agent.worker.assess()
+    agent.queue.store.close()
+    agent.worker.assess()
+    status, body = agent.health()
+    assert status == 503
+    assert "the queue's broker does not answer" in body["reasons"]
+
+
+def test_a_fatal_program_is_a_fault_of_this_pod(agent: Agent, supervisord: FakeSupervisord) -> None:
+    supervisord.words["metrics"] = "FATAL"
+    agent.worker.assess()
+    assert agent.health() == (503, {"status": "unhealthy", "uptime_seconds": 0, "reasons": ["worker metrics is fatal"]})
+
+
+# -- hung workers ---------------------------------------------------------------------------------
+
+
+def restarts(supervisord: FakeSupervisord) -> list[str]:
+    return [asked[1] for asked in supervisord.asked if asked[0] == "signalProcess"]
+
+
+def test_a_hung_worker_is_killed_once_and_the_second_time_the_pod_is_at_fault(
+    agent: Agent, supervisord: FakeSupervisord, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent.publish("metrics", overdue={"pods": 12.5})
+    agent.worker.assess()
+    assert supervisord.asked[-1] == ("signalProcess", "metrics", "KILL")
+    assert "worker metrics hangs (pods by 12.5 s); restarting it" in caplog.text
+    assert agent.health()[0] == 200
+    agent.publish()
+    agent.worker.assess()
+    assert agent.health()[0] == 200, "well again"
+    agent.publish("metrics", overdue={"pods": 12.5})
+    agent.worker.assess()
+    assert agent.health() == (503, {"status": "unhealthy", "uptime_seconds": 0, "reasons": ["worker metrics is stale"]})
+    assert restarts(supervisord) == ["metrics"]
+
+
+def test_a_silent_worker_is_a_hung_one(agent: Agent, supervisord: FakeSupervisord) -> None:
+    agent.clock.advance(21)
+    agent.publish("health", "heartbeat", "metrics", "event-watcher")
+    agent.worker.assess()
+    assert restarts(supervisord) == ["task-runner"]
+
+
+def test_it_never_restarts_itself(agent: Agent, supervisord: FakeSupervisord) -> None:
+    agent.publish("health", overdue={"assess": 99.0})
+    agent.worker.assess()
+    assert restarts(supervisord) == []
+
+
+@pytest.mark.xfail(strict=True, reason="time.monotonic() instead of the process's clock")
+def test_a_hang_of_long_ago_is_forgiven(agent: Agent, supervisord: FakeSupervisord) -> None:
+    for _ in range(2):
+        agent.publish("metrics", overdue={"pods": 12.5})
+        agent.worker.assess()
+        agent.clock.advance(601)
+        agent.publish()
+        agent.worker.assess()
+    assert restarts(supervisord) == ["metrics", "metrics"]
+
+
+def test_a_supervisord_that_does_not_answer_is_no_fault(agent: Agent, supervisord: FakeSupervisord) -> None:
+    supervisord.stop()
+    agent.worker.assess()
+    assert agent.ready()[0] == 200, "the workers' own words are enough"
+    agent.publish("metrics", overdue={"pods": 1.0})
+    agent.worker.assess()
+    assert agent.health()[0] == 200
+
+
+def test_supervisord_is_not_asked_every_second_while_all_is_well(agent: Agent, supervisord: FakeSupervisord) -> None:
+    for _ in range(4):
+        agent.worker.assess()
+    assert supervisord.asked.count(("getAllProcessInfo",)) == 1
+
+
+def test_supervisord_is_asked_again_at_once_while_something_is_on_its_way(
+    agent: Agent, supervisord: FakeSupervisord
+) -> None:
+    supervisord.words["metrics"] = "STARTING"
+    for _ in range(3):
+        agent.worker.assess()
+    assert supervisord.asked.count(("getAllProcessInfo",)) == 3
+    assert agent.ready()[1]["reasons"] == ["worker metrics is starting"]
+
+
+# -- what others hear -----------------------------------------------------------------------------
+
+
+def test_heartbeat_hears_how_all_of_them_are(agent: Agent, supervisord: FakeSupervisord) -> None:
+    agent.publish("task-runner", tasks_in_progress=3)
+    supervisord.words["metrics"] = "BACKOFF"
+    agent.clock.advance(10)
+    agent.worker.assess()
+    said = value(agent.queue.get_state(HEALTH)[HEALTH])
+    workers = {**dict.fromkeys(PROGRAMS, "running"), "metrics": "starting"}
+    assert said == {
+        "ready": False,
+        "uptime_seconds": 10.0,
+        "k8s_api_connected": True,
+        "workers": workers,
+        "tasks_in_progress": 3,
+    }
+
+
+def test_prometheus_sees_what_all_of_them_counted_across_their_restarts(agent: Agent) -> None:
+    agent.count("metrics", 10, 3)
+    agent.worker.assess()
+    agent.count("metrics", 20, 1)
+    agent.count("heartbeat", 30, 5)
+    agent.worker.assess()
+    page = agent.metrics()
+    assert page['cloudoptim_loop_failures_total{loop="metrics"}'] == 4
+    assert page['cloudoptim_loop_failures_total{loop="heartbeat"}'] == 5
+
+
+def test_what_ended_processes_counted_survives_the_health_worker(
+    agent: Agent, run_dir: Path, supervisord: FakeSupervisord
+) -> None:
+    agent.count("metrics", 10, 3)
+    agent.worker.assess()
+    agent.count("metrics", 20, 1)
+    agent.worker.assess()
+    agent.worker.server.server_close()
+    agent.worker = HealthWorker(agent.process)
+    agent.worker.assess()
+    assert agent.metrics()['cloudoptim_loop_failures_total{loop="metrics"}'] == 4
+
+
+def test_prometheus_sees_itself_and_the_queue(agent: Agent) -> None:
+    agent.queue.put("events", [(f"e{number}", b"1") for number in range(5)])
+    agent.clock.advance(12)
+    agent.worker.assess()
+    agent.process.publish()
+    agent.worker.assess()
+    page = agent.metrics()
+    assert page['cloudoptim_queue_depth{topic="events"}'] == 3
+    assert page['cloudoptim_queue_dropped_total{topic="events"}'] == 2
+    assert page['cloudoptim_queue_oldest_age_seconds{topic="events"}'] == pytest.approx(12)
+    assert page["cloudoptim_agent_healthy"] == 1
+    assert page['cloudoptim_worker_up{worker="metrics"}'] == 1
+    assert page['cloudoptim_agent_info{cluster_id="demo",version="0.1.0"}'] == 1
+
+
+def test_before_anything_was_counted_the_page_is_empty(agent: Agent) -> None:
+    assert agent.metrics() == {}
+
+
+# -- its loops and its end ------------------------------------------------------------------------
+
+
+def test_the_http_server_is_a_loop_that_is_never_late(agent: Agent) -> None:
+    loops = {loop.name: loop for loop in agent.worker.loops()}
+    assert set(loops) == {"assess", "http"}
+    assert loops["http"].patience == float("inf")
+
+
+def test_once_closed_it_answers_no_more(run_dir: Path, clock: FakeClock, supervisord: FakeSupervisord) -> None:
+    worker = HealthWorker(process_of(run_dir, MemoryQueue(clock=clock), "health", clock))
+    serving = threading.Thread(target=worker.loops()[1].body, daemon=True)
+    serving.start()
+    worker.close(pod_stopping=True)
+    serving.join(5)
+    assert not serving.is_alive()
+    assert worker.server.fileno() == -1

@@ -1,0 +1,331 @@
+"""The outbox against a Central that refuses, fails, is too small, or forgets to say that it heard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from shared.central.client import CentralClient
+from shared.central.identity import Caller
+from shared.config import ApiKey
+from shared.errors import AuthenticationError, TemporaryError
+from shared.queue.memory import MemoryQueue
+from tests.sim.central.server import Central
+from tests.unit.conftest import NOON, FakeClock, counted
+from tests.unit.workers.event_watcher.conftest import occurrence
+from tests.unit.workers.metrics.conftest import empty_sample
+from workers.heartbeat.delivery import BATCH_BYTES, BATCH_MESSAGES, PARKED_SECONDS, PATIENT_TRIES, Delivery
+
+
+class Outbox:
+    """A queue, and the delivery that empties it towards ``central``."""
+
+    def __init__(self, central: Central, clock: FakeClock, key: str = "demo-key") -> None:
+        self.central = central
+        self.queue = MemoryQueue(clock=clock)
+        self.client = CentralClient(central.url, "demo", Caller(ApiKey(key), "instance-1"))
+        self.delivery = Delivery(self.queue, self.client, "demo")
+
+    def put_result(self, task_id: str, logs: str = "done") -> None:
+        result = {
+            "task_id": task_id,
+            "status": "success",
+            "logs": logs,
+            "executed_at": NOON.isoformat(),
+            "duration_seconds": 1.0,
+            "error": None,
+        }
+        self.queue.put("results", [(task_id, json.dumps(result).encode())])
+
+    def put_events(self, *event_ids: str, message: str = "killed") -> None:
+        self.queue.put("events", [(name, occurrence(name, message=message).to_json()) for name in event_ids])
+
+    def put_sample(self, key: str) -> None:
+        self.queue.put("metrics", [(key, empty_sample().to_json())])
+
+    def deliver(self) -> bool:
+        return self.delivery.deliver_next(wait=0)
+
+    def deliver_all(self) -> None:
+        while self.deliver():
+            pass
+
+    def depth(self) -> dict[str, int]:
+        return {topic: fill.depth for topic, fill in self.queue.stats().items() if fill.depth}
+
+    def buried(self) -> int:
+        return sum(fill.buried for fill in self.queue.stats().values())
+
+    def arrived(self, call: str) -> list[Any]:
+        return [arrival.body for arrival in self.central.ledger.of(call)]
+
+    def event_batches(self) -> list[list[str]]:
+        return [[event["event_id"] for event in batch["events"]] for batch in self.arrived("events")]
+
+
+@pytest.fixture
+def outbox(central: Central, clock: FakeClock) -> Iterator[Outbox]:
+    outbox = Outbox(central, clock)
+    with closing(outbox.client):
+        yield outbox
+
+
+# -- in good order --------------------------------------------------------------------------------
+
+
+def test_an_empty_outbox_is_nothing_to_do(outbox: Outbox) -> None:
+    assert outbox.deliver() is False
+
+
+def test_results_go_before_events_before_metrics_and_all_of_it_is_acknowledged(
+    central: Central, outbox: Outbox
+) -> None:
+    outbox.put_sample("s1")
+    outbox.put_events("e1")
+    outbox.put_result("t1")
+    assert [outbox.deliver() for _ in range(4)] == [True, True, True, False]
+    assert [arrival.call for arrival in central.ledger.arrivals] == ["result", "events", "metrics"]
+    assert outbox.depth() == {}
+    assert central.refused == []
+
+
+def test_results_and_samples_go_one_by_one_events_together(outbox: Outbox) -> None:
+    for number in range(3):
+        outbox.put_result(f"t{number}")
+        outbox.put_sample(f"s{number}")
+    outbox.put_events("e1", "e2", "e3")
+    outbox.deliver_all()
+    assert [body["task_id"] for body in outbox.arrived("result")] == ["t0", "t1", "t2"]
+    assert len(outbox.arrived("metrics")) == 3
+    assert outbox.event_batches() == [["e1", "e2", "e3"]]
+    assert outbox.arrived("events")[0]["cluster_id"] == "demo"
+
+
+def test_no_batch_is_longer_or_heavier_than_allowed(outbox: Outbox) -> None:
+    light, heavy = [f"l{n}" for n in range(BATCH_MESSAGES + 1)], [f"h{n}" for n in range(5)]
+    outbox.put_events(*light)
+    outbox.deliver_all()
+    assert [len(batch) for batch in outbox.event_batches()] == [BATCH_MESSAGES, 1]
+    outbox.put_events(*heavy, message="x" * (BATCH_BYTES // 3))
+    outbox.deliver_all()
+    assert [len(batch) for batch in outbox.event_batches()][2:] == [2, 2, 1]
+
+
+def test_a_delivery_has_a_key_that_is_the_same_for_the_same_messages(central: Central, outbox: Outbox) -> None:
+    for call in ("result", "events", "metrics"):
+        central.fault(call, status=503, after=True, times=1)
+    outbox.put_result("t1")
+    outbox.put_events("e1", "e2")
+    outbox.put_sample("s1")
+    for _ in range(3):
+        fail(outbox, 1)
+        outbox.deliver()
+    keys: dict[str, list[str]] = {}
+    for arrival in central.ledger.arrivals:
+        keys.setdefault(arrival.call, []).append(arrival.headers["Idempotency-Key"])
+    assert keys["result"] == ["t1", "t1"]
+    assert keys["metrics"] == ["s1", "s1"]
+    assert len(set(keys["events"])) == 1
+    assert len(keys["events"]) == 2
+
+
+def test_deliveries_are_counted(outbox: Outbox) -> None:
+    before = counted("deliveries_total", topic="events", result="delivered")
+    outbox.put_events("e1", "e2")
+    outbox.deliver()
+    assert counted("deliveries_total", topic="events", result="delivered") == before + 2
+
+
+# -- refused for good -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_what_central_refuses_for_good_is_buried_and_blocks_nothing(
+    central: Central, outbox: Outbox, status: int
+) -> None:
+    before = counted("dead_letters_total", topic="results")
+    central.fault("result", status=status, body=b"no", times=1)
+    outbox.put_result("bad")
+    outbox.put_result("good")
+    outbox.deliver_all()
+    assert [body["task_id"] for body in outbox.arrived("result")] == ["good"]
+    assert (outbox.depth(), outbox.buried()) == ({}, 1)
+    assert counted("dead_letters_total", topic="results") == before + 1
+
+
+# -- too large ------------------------------------------------------------------------------------
+
+
+def test_a_batch_that_is_too_large_goes_in_halves(central: Central, outbox: Outbox) -> None:
+    central.max_body = 1500
+    names = [f"e{number}" for number in range(8)]
+    outbox.put_events(*names)
+    outbox.deliver_all()
+    assert [name for batch in outbox.event_batches() for name in batch] == names
+    assert len(outbox.event_batches()) > 1
+    assert (outbox.depth(), outbox.buried()) == ({}, 0)
+
+
+def test_an_event_that_is_too_large_by_itself_is_buried_and_the_others_go(central: Central, outbox: Outbox) -> None:
+    central.max_body = 1500
+    outbox.put_events("e1")
+    outbox.put_events("huge", message="x" * 2000)
+    outbox.put_events("e2")
+    outbox.deliver_all()
+    assert [name for batch in outbox.event_batches() for name in batch] == ["e1", "e2"]
+    assert (outbox.depth(), outbox.buried()) == ({}, 1)
+
+
+RAW = pytest.mark.xfail(strict=True, raises=TypeError, reason="json.loads does not take a msgspec.Raw: it never worked")
+
+
+@pytest.mark.parametrize(
+    ("max_body", "longest"),
+    [(100_000, 60_000), pytest.param(30_000, 16_384, marks=RAW), pytest.param(2_000, 1_024, marks=RAW)],
+)
+def test_a_result_that_is_too_large_goes_with_less_of_its_logs(
+    central: Central, outbox: Outbox, max_body: int, longest: int
+) -> None:
+    central.max_body = max_body
+    outbox.put_result("t1", logs="begin " + "x" * 60_000 + " end")
+    outbox.deliver_all()
+    (body,) = outbox.arrived("result")
+    assert longest * 0.9 < len(body["logs"]) < longest * 1.1
+    assert body["logs"].startswith("begin ")
+    assert body["logs"].endswith(" end")
+    assert body["status"] == "success"
+    assert outbox.depth() == {}
+
+
+@RAW
+def test_a_result_that_is_too_large_without_its_logs_is_a_dead_letter(central: Central, outbox: Outbox) -> None:
+    central.max_body = 100
+    outbox.put_result("t1")
+    outbox.deliver_all()
+    assert (outbox.depth(), outbox.buried()) == ({}, 1)
+
+
+# -- later ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 503}, {"status": 429}, {"status": 403}, {"cut": True}])
+def test_what_central_does_not_take_now_stays(central: Central, outbox: Outbox, fault: dict[str, Any]) -> None:
+    central.fault("result", **fault)
+    outbox.put_result("t1")
+    outbox.put_result("t2")
+    with pytest.raises(TemporaryError):
+        outbox.deliver()
+    assert outbox.depth() == {"results": 2}
+    central.faults.clear()
+    outbox.deliver_all()
+    assert [body["task_id"] for body in outbox.arrived("result")] == ["t1", "t2"]
+
+
+def test_a_key_that_is_refused_keeps_everything(central: Central, clock: FakeClock) -> None:
+    outbox = Outbox(central, clock, key="wrong")
+    outbox.put_result("t1")
+    with closing(outbox.client), pytest.raises(AuthenticationError):
+        outbox.deliver()
+    assert outbox.depth() == {"results": 1}
+    assert len(outbox.queue.lease(["results"], 1, 60)) == 1, "and nothing is held by a lease"
+
+
+def test_what_was_delivered_before_the_failure_is_not_delivered_again(central: Central, outbox: Outbox) -> None:
+    outbox.put_result("t1")
+    outbox.put_result("t2")
+    outbox.deliver()
+    outbox.put_result("t3")
+    central.fault("result", status=500, times=1)
+    with pytest.raises(TemporaryError):
+        outbox.deliver()
+    outbox.deliver_all()
+    assert [body["task_id"] for body in outbox.arrived("result")] == ["t1", "t2", "t3"]
+
+
+def test_what_arrived_and_was_not_confirmed_is_sent_again(central: Central, outbox: Outbox) -> None:
+    central.fault("events", status=502, after=True, times=1)
+    outbox.put_events("e1")
+    with pytest.raises(TemporaryError):
+        outbox.deliver()
+    outbox.deliver_all()
+    assert outbox.event_batches() == [["e1"], ["e1"]]
+
+
+def test_half_a_batch_that_went_is_not_sent_again_with_the_other_half(central: Central, outbox: Outbox) -> None:
+    central.fault("events", status=413, times=1)
+    fault = central.fault("events", status=200, times=0)
+    outbox.put_events("e1", "e2")
+    original = central.ledger.note
+
+    def fail_after_the_first(arrival: Any) -> None:
+        original(arrival)
+        fault.status, fault.times = 500, 1
+
+    central.ledger.note = fail_after_the_first  # type: ignore[method-assign]
+    with pytest.raises(TemporaryError):
+        outbox.deliver()
+    central.ledger.note = original  # type: ignore[method-assign]
+    outbox.deliver_all()
+    assert outbox.event_batches() == [["e1"], ["e2"]]
+
+
+# -- one that fails where others pass -------------------------------------------------------------
+
+
+def fail(outbox: Outbox, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(TemporaryError):
+            outbox.deliver()
+
+
+def test_one_message_that_keeps_failing_is_set_aside_so_that_others_go(
+    central: Central, outbox: Outbox, clock: FakeClock
+) -> None:
+    outbox.put_result("poison")
+    central.fault("result", status=500)
+    fail(outbox, PATIENT_TRIES - 1)
+    outbox.put_events("e1")
+    assert outbox.deliver() is True, "parked, so no error"
+    outbox.deliver_all()
+    assert outbox.event_batches() == [["e1"]]
+    assert outbox.depth() == {"results": 1}
+    central.faults.clear()
+    clock.advance(PARKED_SECONDS - 1)
+    assert outbox.deliver() is False
+    clock.advance(1)
+    outbox.deliver_all()
+    assert [body["task_id"] for body in outbox.arrived("result")] == ["poison"]
+
+
+def test_while_central_is_down_nothing_is_set_aside(central: Central, outbox: Outbox) -> None:
+    outbox.put_result("t1")
+    central.fault("*", status=503)
+    fail(outbox, PATIENT_TRIES + 3)
+    central.faults.clear()
+    outbox.deliver_all()
+    assert outbox.depth() == {}
+
+
+def test_a_success_wipes_the_slate(central: Central, outbox: Outbox) -> None:
+    outbox.put_result("t1")
+    fault = central.fault("result", status=500)
+    fail(outbox, PATIENT_TRIES - 1)
+    fault.times = 0
+    outbox.deliver()
+    outbox.put_result("t1")
+    fault.times = None
+    fail(outbox, PATIENT_TRIES - 1)
+
+
+@pytest.mark.xfail(strict=True, reason="forgotten on delivery only: what was buried or dropped stays for ever")
+def test_what_is_gone_is_forgotten(central: Central, outbox: Outbox) -> None:
+    outbox.put_result("t1")
+    central.fault("result", status=500, times=1)
+    fail(outbox, 1)
+    central.fault("result", status=400, times=1)
+    outbox.deliver()
+    assert outbox.delivery._failures == {}

@@ -1,0 +1,390 @@
+"""The heartbeat: registers, beats, delivers, decides about the key, says goodbye."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.central.client import CentralClient
+from shared.central.identity import Caller
+from shared.errors import EXIT_UNAUTHORIZED, AuthenticationError, PermanentError, TemporaryError
+from shared.lifecycle import Process
+from shared.programs import SupervisorUnavailable
+from shared.queue.client import value
+from shared.queue.memory import MemoryQueue
+from shared.refusals import refusals
+from shared.state import CLUSTER, HEALTH, REFUSED, REGISTRATION
+from tests.sim.central.server import Central
+from tests.unit.conftest import FakeClock, counted, process_of
+from tests.unit.workers.conftest import FakeSupervisord
+from tests.unit.workers.event_watcher.conftest import occurrence
+from workers.heartbeat.delivery import Delivery
+from workers.heartbeat.worker import HeartbeatWorker
+
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*socket:pytest.PytestUnraisableExceptionWarning")
+
+FACTS = {"kubernetes_version": "v1.36.2", "provider": "aws", "region": "eu-west-1", "node_count": 3}
+HEALTHY = {
+    "ready": True,
+    "uptime_seconds": 61.5,
+    "k8s_api_connected": True,
+    "workers": {"metrics": "running"},
+    "tasks_in_progress": 2,
+}
+
+
+class Uplink:
+    """A heartbeat worker that beats for cluster ``demo`` at ``central``."""
+
+    def __init__(self, central: Central, run_dir: Path, clock: FakeClock, key: str = "demo-key") -> None:
+        self.central = central
+        self.clock = clock
+        self.queue = MemoryQueue(clock=clock)
+        self.queue.set_state({CLUSTER: FACTS, HEALTH: HEALTHY})
+        self.process: Process = process_of(run_dir, self.queue, "heartbeat", clock, {"CENTRAL_API_KEY": key})
+        caller = Caller(self.process.settings.central.api_key, "instance-1")
+        self.clients = [CentralClient(central.url, "demo", caller) for _ in range(2)]
+        delivery = Delivery(self.queue, self.clients[1], "demo")
+        self.worker = HeartbeatWorker(self.process, self.clients[0], delivery)
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+
+    def registration(self) -> dict[str, Any]:
+        entry = self.queue.get_state(REGISTRATION).get(REGISTRATION)
+        return dict(value(entry)) if entry is not None else {}
+
+    def calls(self) -> list[str]:
+        return [arrival.call for arrival in self.central.ledger.arrivals]
+
+    def last(self, call: str) -> dict[str, Any]:
+        return dict(self.central.ledger.of(call)[-1].body)
+
+    def connection(self) -> dict[str, Any]:
+        self.process.publish()
+        return dict(value(self.queue.get_state("worker/heartbeat")["worker/heartbeat"])["connections"])
+
+
+@pytest.fixture
+def uplink(central: Central, run_dir: Path, clock: FakeClock) -> Iterator[Uplink]:
+    uplink = Uplink(central, run_dir, clock)
+    with closing(uplink):
+        yield uplink
+
+
+# -- registration ---------------------------------------------------------------------------------
+
+
+def test_it_registers_with_what_is_known_of_the_cluster(uplink: Uplink) -> None:
+    uplink.worker.register()
+    body = uplink.last("register")
+    assert body.pop("task_types") == sorted(
+        ["drain_node", "cordon_node", "uncordon_node", "label_node", "label_pod", "delete_pod", "reschedule_pod"]
+    )
+    assert body == {
+        "cluster_id": "demo",
+        "instance_id": "instance-1",
+        "agent_version": "0.1.0",
+        "timestamp": "2026-03-01T12:00:00.000Z",
+        **FACTS,
+    }
+    assert uplink.registration() == {"instance_id": "instance-1", "tried": True, "ok": True}
+
+
+def test_it_registers_once_also_across_its_own_restart(uplink: Uplink) -> None:
+    for _ in range(3):
+        uplink.worker.register()
+    again = HeartbeatWorker(uplink.process, uplink.clients[0], Delivery(uplink.queue, uplink.clients[1], "demo"))
+    again.register()
+    assert uplink.calls() == ["register"]
+    assert counted("registered") == 1
+
+
+def test_a_registration_by_another_start_of_the_agent_does_not_count(uplink: Uplink) -> None:
+    uplink.queue.set_state({REGISTRATION: {"instance_id": "instance-0", "tried": True, "ok": True}})
+    uplink.worker.register()
+    assert uplink.calls() == ["register"]
+
+
+def test_after_the_broker_restarted_it_is_said_again_and_not_done_again(uplink: Uplink) -> None:
+    uplink.worker.register()
+    uplink.queue.set_state({REGISTRATION: None})
+    uplink.worker.register()
+    assert uplink.calls() == ["register"]
+    assert uplink.registration()["ok"] is True
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 401}, {"status": 422}, {"cut": True}])
+def test_a_registration_that_fails_was_tried_and_is_tried_again(
+    central: Central, uplink: Uplink, fault: dict[str, Any]
+) -> None:
+    central.fault("register", **fault)
+    with pytest.raises((TemporaryError, AuthenticationError, PermanentError)):
+        uplink.worker.register()
+    assert uplink.registration() == {"instance_id": "instance-1", "tried": True, "ok": False}
+    central.faults.clear()
+    uplink.worker.register()
+    assert uplink.registration()["ok"] is True
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_central_without_registration_is_as_good(central: Central, uplink: Uplink, status: int) -> None:
+    central.fault("register", status=status)
+    uplink.worker.register()
+    assert uplink.registration()["ok"] is True
+
+
+def test_the_facts_are_awaited_for_a_moment_only(central: Central, run_dir: Path) -> None:
+    class Hasty(FakeClock):
+        """Each look at it costs a second."""
+
+        def monotonic(self) -> float:
+            self.advance(1)
+            return super().monotonic()
+
+    uplink = Uplink(central, run_dir, Hasty())
+    uplink.queue.set_state({CLUSTER: None})
+    with closing(uplink):
+        uplink.worker.register()
+    body = uplink.last("register")
+    assert [body[key] for key in FACTS] == [None] * 4
+
+
+def test_the_owners_allow_list_is_what_it_registers(central: Central, run_dir: Path, clock: FakeClock) -> None:
+    uplink = Uplink(central, run_dir, clock)
+    uplink.process.settings = process_of(
+        run_dir, uplink.queue, env={"ALLOWED_TASK_TYPES": "cordon_node,drain_node"}
+    ).settings
+    with closing(uplink):
+        uplink.worker.register()
+    assert uplink.last("register")["task_types"] == ["cordon_node", "drain_node"]
+
+
+# -- beats ----------------------------------------------------------------------------------------
+
+
+def test_a_beat_says_how_the_agent_is(uplink: Uplink) -> None:
+    uplink.queue.put("events", [("e1", b"1"), ("e2", b"1")])
+    assert 27 <= uplink.worker.beat() <= 33
+    assert uplink.last("heartbeat") == {
+        "cluster_id": "demo",
+        "instance_id": "instance-1",
+        "agent_version": "0.1.0",
+        "timestamp": "2026-03-01T12:00:00.000Z",
+        "status": "healthy",
+        "uptime_seconds": 61.5,
+        "k8s_api_connected": True,
+        "workers": {"metrics": "running"},
+        "tasks_in_progress": 2,
+        "queue_depth": {"results": 0, "events": 2, "metrics": 0},
+        "dropped": {"results": 0, "events": 0, "metrics": 0},
+    }
+
+
+@pytest.mark.parametrize("health", [None, {**HEALTHY, "ready": False}])
+def test_an_agent_that_is_not_ready_is_degraded(uplink: Uplink, health: dict[str, Any] | None) -> None:
+    uplink.queue.set_state({HEALTH: health})
+    uplink.clock.advance(7)
+    uplink.worker.beat()
+    body = uplink.last("heartbeat")
+    assert body["status"] == "degraded"
+    assert body["uptime_seconds"] == (7.0 if health is None else 61.5)
+
+
+def test_a_beat_that_central_takes_is_a_connection_and_one_it_does_not_is_none(
+    central: Central, uplink: Uplink
+) -> None:
+    uplink.worker.beat()
+    assert counted("central_connected") == 1
+    assert uplink.connection() == {"central": {"ok": True, "detail": ""}}
+    central.fault("heartbeat", status=503)
+    with pytest.raises(TemporaryError):
+        uplink.worker.beat()
+    assert counted("central_connected") == 0
+    assert uplink.connection()["central"]["detail"].startswith("Central answered 503 to heartbeat")
+
+
+def test_a_central_that_refuses_a_beat_for_good_is_connected(central: Central, uplink: Uplink) -> None:
+    central.fault("heartbeat", status=422)
+    with pytest.raises(PermanentError):
+        uplink.worker.beat()
+    assert uplink.connection()["central"]["ok"] is True
+
+
+def test_a_beat_that_passes_clears_an_earlier_refusal(central: Central, uplink: Uplink) -> None:
+    central.fault("heartbeat", status=401, times=1)
+    with pytest.raises(AuthenticationError):
+        uplink.worker.beat()
+    assert refusals(uplink.queue)["heartbeat"].times == 1
+    uplink.worker.beat()
+    assert refusals(uplink.queue) == {}
+
+
+# -- delivery -------------------------------------------------------------------------------------
+
+
+def test_it_delivers_the_outbox(uplink: Uplink) -> None:
+    uplink.queue.put("events", [("e1", occurrence("e1").to_json())])
+    assert uplink.worker.deliver() == 0
+    assert [event["event_id"] for event in uplink.last("events")["events"]] == ["e1"]
+    assert uplink.connection()["central"]["ok"] is True
+
+
+def test_a_key_refused_on_a_delivery_is_reported(central: Central, uplink: Uplink) -> None:
+    central.fault("events", status=401)
+    uplink.queue.put("events", [("e1", occurrence("e1").to_json())])
+    with pytest.raises(AuthenticationError):
+        uplink.worker.deliver()
+    assert refusals(uplink.queue)["heartbeat"].reason.startswith("Central answered 401 to events")
+
+
+# -- the key --------------------------------------------------------------------------------------
+
+
+def refuse(uplink: Uplink, times: int, seconds: float, worker: str = "task-runner") -> None:
+    now = uplink.clock.now().timestamp()
+    refusal = {"times": times, "first": now - seconds, "last": now, "reason": "Central answered 401 to tasks"}
+    uplink.queue.set_state({REFUSED + worker: refusal})
+
+
+def test_a_confirmed_refusal_stops_the_pod_with_a_reason(
+    uplink: Uplink, supervisord: FakeSupervisord, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse(uplink, 3, 30)
+    uplink.worker.decide()
+    assert supervisord.asked == [("shutdown",)]
+    agent = uplink.process.settings.agent
+    fatal = json.loads(agent.fatal_file.read_text())
+    assert fatal["status"] == EXIT_UNAUTHORIZED
+    assert fatal["reason"] == agent.termination_log.read_text() == caplog.records[-1].getMessage()
+    assert fatal["reason"] == (
+        "Central refused the API key 3 times over 30 s (task-runner): Central answered 401 to tasks."
+        " Put the right key into the Secret; the agent stops."
+    )
+    assert "demo-key" not in caplog.text
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(1, 0), (2, 60), (9, 20)])
+def test_one_that_is_not_confirmed_does_not(
+    uplink: Uplink, supervisord: FakeSupervisord, times: int, seconds: float
+) -> None:
+    refuse(uplink, times, seconds)
+    uplink.worker.decide()
+    assert supervisord.asked == []
+    assert not uplink.process.settings.agent.fatal_file.exists()
+
+
+def test_the_pod_is_stopped_once(uplink: Uplink, supervisord: FakeSupervisord) -> None:
+    refuse(uplink, 3, 30)
+    for _ in range(3):
+        uplink.worker.decide()
+    assert supervisord.asked == [("shutdown",)]
+
+
+@pytest.mark.xfail(strict=True, reason="_fatal is set before the call: it is never made again")
+def test_a_supervisord_that_does_not_answer_is_asked_again(uplink: Uplink) -> None:
+    refuse(uplink, 3, 30)
+    for _ in range(2):
+        with pytest.raises(SupervisorUnavailable):
+            uplink.worker.decide()
+
+
+def test_a_reason_that_cannot_be_written_does_not_keep_the_pod_running(
+    uplink: Uplink, supervisord: FakeSupervisord
+) -> None:
+    uplink.process.settings.agent.termination_log.mkdir()
+    refuse(uplink, 3, 30)
+    uplink.worker.decide()
+    assert supervisord.asked == [("shutdown",)]
+
+
+# -- the end --------------------------------------------------------------------------------------
+
+
+def test_when_the_pod_stops_everything_is_delivered_and_the_goodbye_is_the_last_call(uplink: Uplink) -> None:
+    uplink.worker.register()
+    uplink.queue.put("events", [("e1", occurrence("e1").to_json())])
+    uplink.worker.close(pod_stopping=True)
+    assert uplink.calls() == ["register", "events", "deregister"]
+    assert uplink.last("deregister") == {
+        "cluster_id": "demo",
+        "instance_id": "instance-1",
+        "timestamp": "2026-03-01T12:00:00.000Z",
+        "reason": "shutdown",
+    }
+
+
+def test_nothing_follows_the_goodbye(uplink: Uplink) -> None:
+    uplink.worker.register()
+    uplink.worker.close(pod_stopping=True)
+    uplink.worker.beat()
+    uplink.queue.set_state({REGISTRATION: None})
+    assert uplink.calls()[-1] == "deregister"
+
+
+def test_a_loop_that_delivers_does_not_go_on_after_the_end(uplink: Uplink) -> None:
+    uplink.worker.close(pod_stopping=True)
+    delivering = threading.Thread(target=uplink.worker.deliver, daemon=True)
+    delivering.start()
+    uplink.queue.put("events", [("e1", occurrence("e1").to_json())])
+    delivering.join(0.1)
+    assert uplink.calls() == []
+
+
+def test_restarting_this_worker_alone_delivers_and_deregisters_nothing(uplink: Uplink) -> None:
+    uplink.worker.register()
+    uplink.queue.put("events", [("e1", occurrence("e1").to_json())])
+    uplink.worker.close(pod_stopping=False)
+    assert uplink.calls() == ["register"]
+
+
+def test_who_never_registered_says_no_goodbye(uplink: Uplink) -> None:
+    uplink.worker.close(pod_stopping=True)
+    assert uplink.calls() == []
+
+
+def test_who_was_refused_says_no_goodbye(uplink: Uplink, supervisord: FakeSupervisord) -> None:
+    uplink.worker.register()
+    refuse(uplink, 3, 30)
+    uplink.worker.decide()
+    uplink.worker.close(pod_stopping=True)
+    assert uplink.calls() == ["register"]
+
+
+def test_a_goodbye_that_fails_is_no_drama(central: Central, uplink: Uplink, caplog: pytest.LogCaptureFixture) -> None:
+    uplink.worker.register()
+    central.stop()
+    uplink.worker.close(pod_stopping=True)
+    assert "deregistration failed" in caplog.text
+
+
+def test_last_deliveries_that_fail_are_given_up_in_time_and_what_is_left_is_said(
+    central: Central, run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hasty(FakeClock):
+        """Each look at it costs three seconds."""
+
+        def monotonic(self) -> float:
+            self.advance(3)
+            return super().monotonic()
+
+    uplink = Uplink(central, run_dir, Hasty())
+    with closing(uplink):
+        uplink.worker.register()
+        uplink.queue.put("results", [("t1", b"{}")])
+        central.fault("result", status=503)
+        uplink.worker.close(pod_stopping=True)
+    assert "messages are left undelivered: 1 results, 0 events, 0 metrics" in caplog.text
+    assert uplink.calls() == ["register", "deregister"]
+
+
+def test_each_of_its_jobs_is_a_loop_of_its_own(uplink: Uplink) -> None:
+    """So that a slow delivery delays no heartbeat."""
+    assert [loop.name for loop in uplink.worker.loops()] == ["register", "beat", "deliver", "refusals"]

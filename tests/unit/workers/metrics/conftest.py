@@ -1,0 +1,74 @@
+"""Samples, and objects of the API as the metrics worker decodes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from shared.kube.nodes import Node
+from shared.schemas.metrics import ClusterMetrics
+from tests.unit.conftest import NOON
+from workers.metrics.capacity import Capacity, Identity
+from workers.metrics.prices import Price
+from workers.metrics.resources import PodSpec
+from workers.metrics.sample import take_sample
+from workers.metrics.totals import NodeTotals, Pod, PodTotals
+
+LINUX = Identity("aws", "eu-west-1", "eu-west-1a", "m5.large", Capacity.ON_DEMAND, "linux")
+
+
+def empty_sample() -> ClusterMetrics:
+    """A sample of a cluster without anything in it."""
+    return take_sample("demo", NOON, NodeTotals(), PodTotals(), {}, lambda record: Price(0.0, "fallback"), None)
+
+
+def spec(
+    *containers: dict[str, Any],
+    init: list[dict[str, Any]] | None = None,
+    overhead: dict[str, str] | None = None,
+    pod: dict[str, Any] | None = None,
+    node: str = "node-1",
+) -> PodSpec:
+    """A pod's spec; containers are given as their ``resources``, unless they name them."""
+    content = {
+        "nodeName": node,
+        "containers": [_container(container) for container in containers],
+        "initContainers": [_container(container) for container in init] if init is not None else None,
+        "overhead": overhead,
+        "resources": pod,
+    }
+    return msgspec.convert(content, PodSpec)
+
+
+def _container(content: dict[str, Any]) -> dict[str, Any]:
+    return content if "resources" in content or "restartPolicy" in content else {"resources": content}
+
+
+def pod(uid: str = "uid-1", phase: str = "Running", node: str = "node-1", **requests: str) -> Pod:
+    """A pod of one container with these requests."""
+    content = {
+        "metadata": {"name": uid, "uid": uid},
+        "spec": {"nodeName": node, "containers": [{"resources": {"requests": requests}}]},
+        "status": {"phase": phase},
+    }
+    return msgspec.convert(content, Pod)
+
+
+def node(
+    name: str = "node-1",
+    labels: dict[str, str] | None = None,
+    provider_id: str = "aws:///eu-west-1a/i-1",
+    ready: bool = True,
+    cpu: str = "2",
+    memory: str = "8Gi",
+) -> Node:
+    content = {
+        "metadata": {"name": name, "labels": labels or {}},
+        "spec": {"providerID": provider_id},
+        "status": {
+            "allocatable": {"cpu": cpu, "memory": memory},
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+        },
+    }
+    return msgspec.convert(content, Node)

@@ -1,0 +1,106 @@
+"""The sample: every figure of SPEC section 5 from known totals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.schemas.metrics import ClusterMetrics
+from tests.unit.conftest import NOON
+from tests.unit.workers.metrics.conftest import empty_sample, node, pod
+from workers.metrics.capacity import Capacity
+from workers.metrics.prices import Price
+from workers.metrics.resources import Amount
+from workers.metrics.sample import take_sample
+from workers.metrics.totals import NodeRecord, NodeTotals, PodTotals
+
+LABELS = {"node.kubernetes.io/instance-type": "m5.large", "topology.kubernetes.io/zone": "eu-west-1a"}
+GIB = 2**30
+
+
+def priced(record: NodeRecord) -> Price:
+    """On-demand a dollar, spot a tenth; the price of what has no type is a guess."""
+    dollars = 0.1 if record.identity.capacity is Capacity.SPOT else 1.0
+    return Price(dollars, "table" if record.identity.instance_type else "fallback")
+
+
+def sample(nodes: NodeTotals, pods: PodTotals | None = None, usage: dict[str, Amount] | None = None) -> ClusterMetrics:
+    return take_sample("demo", NOON, nodes, pods or PodTotals(), usage or {}, priced, "2025-03-02")
+
+
+def cluster() -> NodeTotals:
+    """Two spot nodes, one on demand, one that says nothing and is not ready."""
+    nodes = NodeTotals()
+    for name in ("spot-1", "spot-2"):
+        nodes.put(node(name, {**LABELS, "karpenter.sh/capacity-type": "spot"}, cpu="1930m", memory="7Gi"))
+    other = {**LABELS, "node.kubernetes.io/instance-type": "c5.xlarge", "karpenter.sh/capacity-type": "on-demand"}
+    nodes.put(node("base-1", other, cpu="4", memory="16Gi"))
+    nodes.put(node("bare-1", {}, provider_id="", cpu="2", memory="8Gi", ready=False))
+    return nodes
+
+
+def test_nodes() -> None:
+    taken = sample(cluster())
+    assert (taken.cluster_id, taken.timestamp) == ("demo", NOON)
+    assert (taken.node_count, taken.spot_node_count, taken.on_demand_node_count) == (4, 2, 2)
+    assert taken.unknown_capacity_node_count == 1
+    assert (taken.ready_node_count, taken.not_ready_node_count) == (3, 1)
+    assert taken.nodes_by_instance_type == {"m5.large": 2, "c5.xlarge": 1, "unknown": 1}
+    assert taken.nodes_by_zone == {"eu-west-1a": 3, "unknown": 1}
+    assert (taken.total_cpu_cores, taken.total_memory_gb) == (9.86, 38.0)
+
+
+def test_cost() -> None:
+    taken = sample(cluster())
+    assert (taken.current_cost_per_hour, taken.spot_cost_per_hour, taken.on_demand_cost_per_hour) == (2.2, 0.2, 2.0)
+    assert taken.cost_per_hour_by_instance_type == {"m5.large": 0.2, "c5.xlarge": 1.0, "unknown": 1.0}
+    assert taken.priced_node_count_by_source == {"table": 3, "fallback": 1}
+    assert taken.prices_as_of == "2025-03-02"
+
+
+def test_pods() -> None:
+    pods = PodTotals()
+    phases = ["Running"] * 3 + ["Pending"] * 2 + ["Failed", "Succeeded", "Unknown"]
+    for number, phase in enumerate(phases):
+        pods.put(pod(f"p{number}", phase, cpu="333m", memory="100Mi"))
+    taken = sample(NodeTotals(), pods)
+    counts: dict[str, Any] = {
+        name: getattr(taken, f"{name}_pod_count") for name in ("running", "pending", "failed", "succeeded", "unknown")
+    }
+    assert taken.pod_count == 8
+    assert counts == {"running": 3, "pending": 2, "failed": 1, "succeeded": 1, "unknown": 1}
+    assert taken.allocated_cpu_cores == 1.998
+    assert taken.allocated_memory_gb == round(600 / 1024, 6)
+    assert (taken.limit_cpu_cores, taken.limit_memory_gb) == (0, 0)
+
+
+def test_utilisation_speaks_for_the_nodes_whose_usage_is_known() -> None:
+    usage = {"spot-1": Amount(965_000_000, 7 * GIB), "base-1": Amount(2_000_000_000, 4 * GIB), "gone": Amount(1, 1)}
+    taken = sample(cluster(), usage=usage)
+    assert taken.usage_node_count == 2
+    assert taken.cpu_utilization_percent == 50.0
+    assert taken.memory_utilization_percent == round(100 * 11 / 23, 2)
+
+
+def test_without_usage_utilisation_is_not_known_which_is_not_zero() -> None:
+    taken = sample(cluster())
+    assert (taken.cpu_utilization_percent, taken.memory_utilization_percent, taken.usage_node_count) == (None, None, 0)
+    idle = sample(cluster(), usage={"spot-1": Amount(0, 0)})
+    assert (idle.cpu_utilization_percent, idle.usage_node_count) == (0.0, 1)
+
+
+def test_an_empty_cluster_is_all_zeros() -> None:
+    taken = empty_sample()
+    assert (taken.node_count, taken.pod_count, taken.current_cost_per_hour) == (0, 0, 0)
+    assert (taken.nodes_by_zone, taken.priced_node_count_by_source) == ({}, {})
+    assert taken.prices_as_of is None
+
+
+def test_figures_are_rounded_to_six_digits() -> None:
+    nodes = NodeTotals()
+    for number in range(3):
+        nodes.put(node(f"n{number}", LABELS, cpu="1234567n", memory="1"))
+    taken = take_sample("demo", NOON, nodes, PodTotals(), {}, lambda record: Price(0.1, "table"), None)
+    assert taken.total_cpu_cores == 0.003704
+    assert taken.total_memory_gb == 0.0
+    assert taken.current_cost_per_hour == 0.3
+    assert taken.cost_per_hour_by_instance_type == {"m5.large": 0.3}

@@ -1,0 +1,138 @@
+"""Tasks, pods as a drain sees them, and the surroundings an operation works in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.kube.connection import Kube
+from shared.kube.pods import Pod
+from shared.schemas.tasks import Task
+from shared.timing import Clock, Deadline
+from tests.sim.kube.cluster import Cluster
+from tests.unit.conftest import FastClock, kube_of, settings_of
+from workers.task_runner.account import Account
+from workers.task_runner.announce import Announcer
+from workers.task_runner.context import Context, Interrupt
+from workers.task_runner.evictor import Evictor
+
+NODE = {"node_name": "node-1"}
+
+
+def payload(task_type: Any = "cordon_node", parameters: Any = NODE, **fields: Any) -> dict[str, Any]:
+    """A task as Central sends it: an hour of time, and made an hour from now, so that no pod is newer than it."""
+    now = datetime.now(timezone.utc)
+    content = {
+        "task_id": "task-1",
+        "cluster_id": "demo",
+        "task_type": task_type,
+        "parameters": parameters,
+        "priority": 5,
+        "deadline": (now + timedelta(hours=1)).isoformat(),
+        "created_at": (now + timedelta(hours=1)).isoformat(),
+    }
+    return {**content, **fields}
+
+
+def task(task_type: str = "cordon_node", parameters: Mapping[str, Any] = NODE, **fields: Any) -> Task:
+    return Task.model_validate(payload(task_type, parameters, **fields))
+
+
+def pod(
+    name: str = "web-0",
+    namespace: str = "shop",
+    *,
+    owner: str | None = "ReplicaSet",
+    uid: str | None = None,
+    phase: str = "Running",
+    version: str = "10",
+    annotations: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    deleted: str | None = None,
+    finalizers: list[str] | None = None,
+    ready: bool = True,
+    started: str | None = None,
+    **spec: Any,
+) -> Pod:
+    """A pod on node-1; ``spec`` in Kubernetes' own words."""
+    references = [{"kind": owner, "name": "the-owner", "uid": "owner", "controller": True}] if owner else None
+    metadata = {
+        "name": name,
+        "namespace": namespace,
+        "uid": uid or f"uid-{name}",
+        "resourceVersion": version,
+        "annotations": annotations,
+        "labels": labels,
+        "deletionTimestamp": deleted,
+        "finalizers": finalizers,
+        "ownerReferences": references,
+    }
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    content = {
+        "metadata": metadata,
+        "spec": {"nodeName": "node-1", **spec},
+        "status": {"phase": phase, "conditions": conditions, "startTime": started},
+    }
+    return msgspec.convert(content, Pod)
+
+
+class Work:
+    """What an operation is called with, against a cluster; keeps what it wrote and remembered."""
+
+    def __init__(self, cluster: Cluster, kube: Kube, run_dir: Path, clock: Clock) -> None:
+        self.cluster = cluster
+        self.kube = kube
+        self._run_dir = run_dir
+        self._clock = clock
+        self.evictor = Evictor(kube, rate=1000, burst=1000)
+        self.interrupt = Interrupt()
+        self.notes: dict[str, Any] = {}
+
+    def context(self, seconds: float = 120.0, env: Mapping[str, str] | None = None, **fields: Any) -> Context:
+        """The surroundings of a task with so many seconds (by the fast clock) until its deadline."""
+        settings = settings_of(self._run_dir, **(env or {}))
+        wanted = settings.tasks.kubernetes_events
+        self.account = Account(self._clock)
+        return Context(
+            task=task(**fields),
+            settings=settings,
+            kube=self.kube,
+            evictor=self.evictor,
+            announcer=Announcer(self.kube, self._clock, wanted, "agent-0"),
+            clock=self._clock,
+            deadline=Deadline.after(seconds, self._clock),
+            account=self.account,
+            interrupt=self.interrupt,
+            cordoning=threading.Lock(),
+            notes=dict(self.notes),
+            record=self.notes.update,
+        )
+
+    @property
+    def logs(self) -> str:
+        return self.account.text()
+
+    def is_cordoned(self, node: str = "node-1") -> bool:
+        return bool((self.cluster.node(node) or {})["spec"].get("unschedulable"))
+
+    def writes(self) -> list[tuple[str, str]]:
+        """What was changed so far through the API, as (verb, resource/name)."""
+        return [
+            (entry.verb, f"{entry.resource}/{entry.subresource or entry.name}")
+            for entry in self.cluster.audit
+            if entry.verb in ("create", "update", "patch", "delete")
+        ]
+
+
+@pytest.fixture
+def work(cluster: Cluster, tmp_path: Path, run_dir: Path) -> Iterator[Work]:
+    """Work by a clock that runs thirty times as fast, so that a budget's five seconds are a moment."""
+    work = Work(cluster, kube_of(cluster.url, tmp_path, connections=32), run_dir, FastClock())
+    yield work
+    work.evictor.close()

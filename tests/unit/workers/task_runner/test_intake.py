@@ -1,0 +1,180 @@
+"""From a payload to a task, a refusal, or a line in the log: whatever comes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.schemas.parameters import PARAMETERS, CordonNode
+from tests.unit.conftest import NOON
+from tests.unit.workers.task_runner.conftest import payload, task
+from workers.task_runner.intake import Accepted, Dropped, Rejected, is_late, judge
+
+
+def judged(**fields: Any) -> Accepted | Rejected | Dropped:
+    return judge(payload(**fields), "demo")
+
+
+def test_a_well_formed_task_is_accepted_with_its_parameters() -> None:
+    found = judge(payload(), "demo")
+    assert isinstance(found, Accepted)
+    assert found.task.task_id == "task-1"
+    assert found.parameters == CordonNode(node_name="node-1")
+
+
+@pytest.mark.parametrize("raw", [None, 7, "task", ["task"], True, 1.5])
+def test_what_is_no_object_is_dropped(raw: Any) -> None:
+    found = judge(raw, "demo")
+    assert isinstance(found, Dropped)
+    assert found.kind == "no_id"
+    assert "not an object" in found.reason
+
+
+@pytest.mark.parametrize("task_id", [None, "", 7, [], "x" * 257, "two\nlines", "bell\x07", "\u2028"])
+def test_what_has_no_usable_id_cannot_be_answered(task_id: Any) -> None:
+    found = judged(task_id=task_id)
+    assert isinstance(found, Dropped)
+    assert found.kind == "no_id"
+    assert len(found.reason) < 150
+    missing = payload()
+    del missing["task_id"]
+    assert isinstance(judge(missing, "demo"), Dropped)
+
+
+@pytest.mark.parametrize("fields", [{}, {"task_type": "reboot_node"}, {"parameters": 7}, {"deadline": "tomorrow"}])
+def test_a_task_of_another_cluster_is_not_answered_however_malformed(fields: dict[str, Any]) -> None:
+    """The answer could end the right agent's task."""
+    found = judged(cluster_id="other", **fields)
+    assert isinstance(found, Dropped)
+    assert (found.kind, found.reason) == ("other_cluster", "task task-1 is for cluster 'other'")
+
+
+@pytest.mark.parametrize("cluster_id", [None, 7, ["demo"]])
+def test_a_task_that_says_no_cluster_is_malformed(cluster_id: Any) -> None:
+    found = judged(cluster_id=cluster_id)
+    assert isinstance(found, Rejected)
+    assert found.reason.startswith("malformed task: cluster_id: ")
+
+
+def test_an_unknown_type_is_refused_with_those_that_are_known() -> None:
+    found = judged(task_type="reboot_node")
+    assert found == Rejected(
+        "task-1", "unknown", f"unknown task type 'reboot_node'; this agent knows {', '.join(PARAMETERS)}"
+    )
+    assert isinstance(judged(task_type="reboot_node", parameters=7, deadline=None), Rejected), "whatever else is wrong"
+
+
+@pytest.mark.parametrize("task_type", [None, 7, ["drain_node"]])
+def test_a_type_that_is_no_text_is_malformed(task_type: Any) -> None:
+    found = judged(task_type=task_type)
+    assert isinstance(found, Rejected)
+    assert found.task_type == "unknown"
+    assert found.reason.startswith("malformed task: task_type: ")
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="'' is no unknown type to the check, and no type to the table")
+def test_an_empty_type_is_refused_too() -> None:
+    """It raises out of receive(), and with it ends the poll: no task behind it is ever taken in."""
+    assert isinstance(judged(task_type=""), Rejected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"parameters": None}, "malformed task: parameters: Input should be a valid dictionary"),
+        ({"priority": 11}, "malformed task: priority: Input should be less than or equal to 10"),
+        ({"deadline": "tomorrow"}, "malformed task: deadline: Input should be a valid datetime"),
+        ({"parameters": {}}, "bad parameters for cordon_node: node_name: is required"),
+        ({"parameters": {"node_name": 7}}, "bad parameters for cordon_node: node_name: Input should be a valid string"),
+        (
+            {"parameters": {"node_name": "a", "dryrun": True}},
+            "bad parameters for cordon_node: dryrun: unknown parameter",
+        ),
+    ],
+)
+def test_what_is_malformed_is_said_in_words(fields: dict[str, Any], reason: str) -> None:
+    found = judged(**fields)
+    assert isinstance(found, Rejected)
+    assert (found.task_id, found.task_type) == ("task-1", "cordon_node")
+    assert found.reason.startswith(reason)
+
+
+def test_a_missing_field_is_required() -> None:
+    raw = payload()
+    del raw["priority"]
+    found = judge(raw, "demo")
+    assert isinstance(found, Rejected)
+    assert found.reason == "malformed task: priority: is required"
+
+
+def test_the_payloads_values_do_not_show() -> None:
+    """They may be long, or secret."""
+    found = judged(parameters={"node_name": "s3cr3t " * 100, "token": "s3cr3t"})
+    assert isinstance(found, Rejected)
+    assert "s3cr3t" not in found.reason
+
+
+def test_the_reason_is_short_however_much_is_wrong() -> None:
+    found = judged(parameters={f"wrong-{number}" * 50: 1 for number in range(100)})
+    assert isinstance(found, Rejected)
+    assert len(found.reason) <= 1100
+
+
+@pytest.mark.xfail(strict=True, raises=OverflowError, reason="UtcDatetime lets astimezone's OverflowError through")
+def test_a_deadline_at_the_end_of_time_is_malformed() -> None:
+    """It raises out of receive(), as the empty type does."""
+    assert isinstance(judged(deadline="9999-12-31T23:59:59-12:00"), Rejected)
+
+
+def deep(levels: int) -> Any:
+    nested: Any = 1
+    for _ in range(levels):
+        nested = [nested]
+    return nested
+
+
+def test_what_is_nested_deeply_is_refused_or_ignored() -> None:
+    assert isinstance(judged(parameters={"node_name": deep(5000)}), Rejected)
+    assert isinstance(judged(extra=deep(5000)), (Accepted, Rejected))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+MOMENTS = st.sampled_from(["2037-01-01T00:00:00Z", "2037-01-01", 1e9, -1, "", "0001-01-01T00:00:00Z", None])
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "task_id": st.just("t") | JSON,
+        "cluster_id": st.just("demo") | JSON,
+        # An empty type has a test of its own, above.
+        "task_type": st.sampled_from([*PARAMETERS, "x"]) | JSON.filter(lambda value: value != ""),
+        "parameters": st.dictionaries(st.sampled_from(["node_name", "pod_name", "namespace", "labels"]), JSON) | JSON,
+        "priority": st.integers(0, 11) | JSON,
+        "deadline": MOMENTS | JSON,
+        "created_at": MOMENTS | JSON,
+    },
+)
+
+
+@given(FIELDS | JSON)
+def test_whatever_comes_it_is_judged(raw: Any) -> None:
+    found = judge(raw, "demo")
+    if isinstance(found, Accepted):
+        assert found.task.cluster_id == "demo"
+    else:
+        assert found.reason
+        assert isinstance(found, Dropped) or found.task_id == raw["task_id"]
+
+
+def test_a_task_is_late_from_its_deadline_on() -> None:
+    given = task(deadline=NOON.isoformat())
+    assert not is_late(given, NOON - timedelta(seconds=1))
+    assert is_late(given, NOON)
+    assert is_late(given, NOON + timedelta(seconds=1))
