@@ -38,6 +38,9 @@ SHORTEST_TIMEOUT = 2.0
 _AWAY = (502, 503, 504)
 """Answers of an API server that is not there, or of what stands before it. A 500 is about the one request."""
 
+_AGGREGATED = "/apis/metrics.k8s.io/"
+"""Served by another than the API server: when that one is away, the API server answers 503 for it."""
+
 MAX_BODY = 64 * 1024 * 1024
 
 JSON = "application/json"
@@ -207,7 +210,8 @@ class Kube:
         for attempt in ("first", "with a fresh token"):
             response = self._send(method, path, query, body, content_type, read_timeout)
             if response.status != 401:
-                self._tell(response.status not in _AWAY, f"the API server answers {response.status}")
+                away = response.status in _AWAY and not path.startswith(_AGGREGATED)
+                self._tell(not away, f"the API server answers {response.status}")
                 return response
             response.drain_conn()
             response.release_conn()

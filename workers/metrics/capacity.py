@@ -18,7 +18,7 @@ class Capacity(Enum):
     """No label says; counted as on-demand where there are only two kinds."""
 
 
-_RULES: tuple[tuple[str, Mapping[str, Capacity]], ...] = (
+_RULES: tuple[tuple[str, Mapping[str, Capacity] | Capacity], ...] = (
     (
         "karpenter.sh/capacity-type",
         {"spot": Capacity.SPOT, "on-demand": Capacity.ON_DEMAND, "reserved": Capacity.ON_DEMAND},
@@ -35,16 +35,14 @@ _RULES: tuple[tuple[str, Mapping[str, Capacity]], ...] = (
     ),
     ("kubernetes.azure.com/scalesetpriority", {"spot": Capacity.SPOT, "regular": Capacity.ON_DEMAND}),
     ("oci.oraclecloud.com/oke-is-preemptible", {"true": Capacity.SPOT, "false": Capacity.ON_DEMAND}),
+    ("cluster.x-k8s.io/interruptible", Capacity.SPOT),
     ("spotinst.io/node-lifecycle", {"spot": Capacity.SPOT, "od": Capacity.ON_DEMAND}),
     ("scheduling.cast.ai/spot", {"true": Capacity.SPOT}),
     ("node.kubernetes.io/lifecycle", {"spot": Capacity.SPOT, "normal": Capacity.ON_DEMAND}),
     ("lifecycle", {"ec2spot": Capacity.SPOT, "ondemand": Capacity.ON_DEMAND}),
     ("spot", {"true": Capacity.SPOT}),
 )
-"""Label, lower-cased, to what its values mean, lower-cased. The first label whose value is known wins."""
-
-_INTERRUPTIBLE = "cluster.x-k8s.io/interruptible"
-"""Cluster API: the presence of this label means spot, whatever its value."""
+"""Label, lower-cased, to what its values mean, lower-cased, or its presence. The first whose value is known wins."""
 
 _PROVIDERS = {"gce": "gcp", "ocid1": "oci", "digitalocean": "digitalocean"}
 """Prefixes of spec.providerID that are not the provider's usual name."""
@@ -80,10 +78,11 @@ def capacity(labels: Mapping[str, str], spot_label: tuple[str, str] | None = Non
         return Capacity.SPOT
     lowered = {key.lower(): value.lower() for key, value in labels.items()}
     for label, meanings in _RULES:
-        meaning = meanings.get(lowered.get(label, ""))
-        if meaning is not None:
-            return meaning
-    return Capacity.SPOT if _INTERRUPTIBLE in labels else Capacity.UNKNOWN
+        if label in lowered:
+            meaning = meanings if isinstance(meanings, Capacity) else meanings.get(lowered[label])
+            if meaning is not None:
+                return meaning
+    return Capacity.UNKNOWN
 
 
 def provider(provider_id: str) -> str:

@@ -122,5 +122,5 @@ def _scaled(quantity: str | None, unit: int) -> int:
         return 0
     try:
         return round(parse_quantity(quantity) * unit)
-    except ValueError:
+    except (ValueError, OverflowError):  # "1e999" is infinite.
         return 0

@@ -154,10 +154,13 @@ def test_prefers_nodes_that_the_agent_itself_counts_as_on_demand() -> None:
     meant = {
         (label, value)
         for label, meanings in capacity._RULES
+        if not isinstance(meanings, Capacity)
         for value, kind in meanings.items()
         if kind is Capacity.SPOT
     }
     assert meant <= avoided
+    present = {label for label, meaning in capacity._RULES if meaning is Capacity.SPOT}
+    assert present <= {key for key, term in terms.items() if term["operator"] == "Exists" or "values" not in term}
 
 
 def test_priority_displaces_nobody() -> None:

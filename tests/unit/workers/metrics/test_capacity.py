@@ -81,16 +81,8 @@ def test_how_a_node_was_bought(labels: dict[str, str], expected: Capacity) -> No
     [
         ({"karpenter.sh/capacity-type": "on-demand", "eks.amazonaws.com/capacityType": "SPOT"}, ON_DEMAND),
         ({"eks.amazonaws.com/capacityType": "ON_DEMAND", "node.kubernetes.io/lifecycle": "spot"}, ON_DEMAND),
-        pytest.param(
-            {"cluster.x-k8s.io/interruptible": "", "node.kubernetes.io/lifecycle": "normal"},
-            SPOT,
-            marks=pytest.mark.xfail(strict=True, reason="looked at last, not in KUBERNETES.md's order"),
-        ),
-        pytest.param(
-            {"cluster.x-k8s.io/interruptible": "", "spotinst.io/node-lifecycle": "od"},
-            SPOT,
-            marks=pytest.mark.xfail(strict=True, reason="likewise"),
-        ),
+        ({"cluster.x-k8s.io/interruptible": "", "node.kubernetes.io/lifecycle": "normal"}, SPOT),
+        ({"cluster.x-k8s.io/interruptible": "", "spotinst.io/node-lifecycle": "od"}, SPOT),
     ],
 )
 def test_of_labels_that_disagree_the_first_counts(labels: dict[str, str], expected: Capacity) -> None:

@@ -35,18 +35,7 @@ def test_an_api_server_that_is_away_is_the_watches_business(cluster: Cluster, ku
     assert read_usage(kube) == {}
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        "absent",
-        pytest.param(
-            "down",
-            marks=pytest.mark.xfail(
-                strict=True, reason="a metrics-server that is down (503) reports the API server as not connected"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("state", ["absent", "down"])
 def test_a_metrics_server_that_is_away_does_not_make_the_agent_unready(
     cluster: Cluster, tmp_path: Path, state: str
 ) -> None:
