@@ -17,7 +17,6 @@ from shared.kube.pods import Pod
 STUCK_AFTER = 60.0
 """Seconds past its deletionTimestamp (which includes the grace) after which a pod is stuck terminating."""
 
-
 _SLOWEST_RETRY = 8.0
 """Seconds the pause grows to while the API server throttles or fails, unless it asks for more."""
 
@@ -214,7 +213,7 @@ def describe(departure: Departure, now: float, wall: float) -> str:
     if stuck := why_stuck(pod, wall):
         parts.append(f"stuck terminating, {stuck}")
     if departure.stage is Stage.WAITING and departure.attempts == 0:
-        parts.append("not asked: pods of an earlier tier go first")
+        parts.append("not asked: pods of an earlier tier go first" if departure.tier else "not asked yet")
     parts.append(f"waited {now - departure.begun:.0f} s in {departure.attempts} tries")
     return "; ".join(parts)
 

@@ -20,7 +20,6 @@ from shared.timing import SYSTEM_CLOCK, Clock
 PARALLEL = 24
 """Requests under way at once: at 100 ms each, more than the default rate of 100 a second can use."""
 
-
 Done = Callable[[Pod, Outcome], None]
 Request = Callable[[Pod], Outcome]
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from shared.kube.connection import Kube
-from shared.kube.errors import Invalid, NotFound
+from shared.kube.errors import Conflict, NotFound
 from shared.kube.pods import Pod, Pods, on_node
 from tests.sim.kube.cluster import Cluster
 
@@ -88,7 +88,7 @@ def test_labels_are_set_on_exactly_the_pod_that_was_meant(cluster: Cluster, kube
     uid = cluster.add_pod("shop", "a", "node-1", labels={"old": "x"})["metadata"]["uid"]
     changed = Pods(kube).set_labels("shop", "a", {"team": "b", "old": None}, uid)
     assert changed.metadata.labels == {"app": "a", "team": "b"}
-    with pytest.raises(Invalid, match="uid: Invalid value"):
+    with pytest.raises(Conflict, match="uid: Invalid value"):
         Pods(kube).set_labels("shop", "a", {"team": "c"}, "another-uid")
     with pytest.raises(NotFound):
         Pods(kube).set_labels("shop", "none", {"team": "c"}, uid)

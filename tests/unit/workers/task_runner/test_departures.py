@@ -237,15 +237,40 @@ def test_a_line_says_name_uid_answer_budget_phase_and_time() -> None:
     departures.due(0)
     departures.answered("uid-web-0", BLOCKED, 10)
     assert describe(the(departures), now=70, wall=NOON.timestamp()) == (
-        "shop/web-0 uid=uid-web-0 waiting phase=Running; HTTP 429: held; budget web; blocked for 60 s;"
+        "shop/web-0 uid=uid-web-0 waiting phase=Running; HTTP 429: held; budget web held it for 60 s;"
         " waited 70 s in 1 tries"
     )
 
 
 def test_a_pod_that_was_never_asked_has_little_to_say() -> None:
     assert describe(the(begun(pod(phase=""))), now=3, wall=NOON.timestamp()) == (
-        "shop/web-0 uid=uid-web-0 waiting phase=?; waited 3 s in 0 tries"
+        "shop/web-0 uid=uid-web-0 waiting phase=?; not asked yet; waited 3 s in 0 tries"
     )
+
+
+def test_9_a_pod_whose_tier_had_no_turn_says_so() -> None:
+    departures = begun(pod("ordinary"))
+    departures.add([pod("critical")], now=0.0, tier=1)
+    critical = next(d for d in departures.pending if d.tier == 1)
+    assert "not asked: pods of an earlier tier go first" in describe(critical, now=3, wall=NOON.timestamp())
+
+
+def test_a_webhook_that_holds_a_pod_is_named() -> None:
+    departures = begun()
+    departures.due(0)
+    said = 'admission webhook "guard.example.com" denied the request: not today'
+    departures.answered("uid-web-0", Outcome(Verdict.DENIED, 403, said, pause=5.0), 10)
+    line = describe(the(departures), now=70, wall=NOON.timestamp())
+    assert f"HTTP 403: {said}; webhook guard.example.com held it for 60 s" in line
+
+
+def test_the_time_a_pod_was_held_ends_when_it_is_let_go() -> None:
+    departures = begun()
+    departures.due(0)
+    departures.answered("uid-web-0", BLOCKED, 10)
+    departures.due(100)
+    departures.answered("uid-web-0", ACCEPTED, 100)
+    assert the(departures).held_for(500) == 90
 
 
 @pytest.mark.parametrize(
