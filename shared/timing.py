@@ -67,7 +67,7 @@ def backoff(first: float = 1.0, cap: float = 60.0, rng: random.Random | None = N
     Full jitter spreads a herd best: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter
     """
     draw = (rng or random).uniform
-    ceiling = first
+    ceiling = min(first, cap)
     while True:
         yield draw(0.0, ceiling)
         ceiling = min(cap, ceiling * 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from urllib3.util.retry import Retry
 
 from shared import telemetry
 from shared.central.identity import Caller
-from shared.central.verdicts import error_of
+from shared.central.verdicts import TooLarge, error_of
 from shared.errors import PermanentError, TemporaryError
 from shared.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.transfer import read_body
@@ -30,6 +31,8 @@ MAX_BODY = 8 * 1024 * 1024
 
 GZIP_FROM = 2048
 """Bytes from which a body is worth compressing."""
+
+_logger = logging.getLogger(__name__)
 
 
 class CentralClient:
@@ -48,7 +51,17 @@ class CentralClient:
         self._session = requests.Session()
         # A keep-alive connection that the other side closed shows only when it is used. All calls bear
         # repeating (GET, or POST with an Idempotency-Key), so one fresh connection is tried at once.
-        retry = Retry(total=1, connect=1, read=1, redirect=0, status=0, other=0, allowed_methods=None)
+        # An answer is an answer, whatever its Retry-After: the loop decides, and a 413 is to be cut.
+        retry = Retry(
+            total=1,
+            connect=1,
+            read=1,
+            redirect=0,
+            status=0,
+            other=0,
+            allowed_methods=None,
+            respect_retry_after_header=False,
+        )
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=retry))
 
@@ -97,8 +110,16 @@ class CentralClient:
         if key is not None:
             headers["Idempotency-Key"] = key
         if self._takes_gzip and len(body) >= GZIP_FROM:
-            headers["Content-Encoding"] = "gzip"
-            body = gzip.compress(body, mtime=0)
+            try:
+                packed = {**headers, "Content-Encoding": "gzip"}
+                self._call("POST", call, path, headers=packed, data=gzip.compress(body, mtime=0))
+                return
+            except TooLarge:
+                raise
+            except PermanentError as error:
+                # It may be the packing that it objects to: a Central set back to an older version, a proxy.
+                _logger.info("%s; sending it again without compression", error)
+                self._takes_gzip = False
         self._call("POST", call, path, headers=headers, data=body)
 
     def _call(

@@ -19,7 +19,7 @@ import msgspec
 from shared.errors import AgentError
 from shared.queue.frames import MAX_FRAME, RECEIVE, FrameError, FrameReader, pack
 from shared.queue.handler import answer, nothing
-from shared.queue.messages import Lease, Reply, Request, WatchState, encoder, request_decoder
+from shared.queue.messages import Ack, Bury, Lease, Release, Reply, Request, WatchState, encoder, request_decoder
 from shared.queue.store import InvalidRequest, QueueFull, SpoolCorrupt, Store
 from shared.timing import SYSTEM_CLOCK, Clock
 
@@ -44,8 +44,6 @@ class _Client:
     unsent: bytearray = field(default_factory=bytearray)
     patience: float | None = 0.0
     """Monotonic time by which it must have completed a request; None: it may take its time."""
-    leased: set[int] = field(default_factory=set)
-    """Ids handed to this connection: they are handed out again when it ends."""
 
 
 @dataclass
@@ -70,6 +68,8 @@ class Broker:
         self._clients: dict[int, _Client] = {}
         self._waiters: list[_Waiter] = []
         self._answers: list[tuple[_Client, Reply]] = []
+        self._holders: dict[int, _Client] = {}
+        """Who has a message on lease: when that connection ends, it is handed out again."""
         self._stopping = threading.Event()
         self._wake_up, self._woken = socket.socketpair()
         self._woken.setblocking(False)
@@ -164,10 +164,14 @@ class Broker:
             return _failure(error)
         except Exception as error:  # One request must never take the broker down.
             _logger.exception("the queue could not answer a request: %s", error)
-            self._store.undo()
-            return Reply(error=f"{type(error).__name__}: {error}", kind="failed")
-        if reply is not None and reply.leased:
-            client.leased.update(message.id for message in reply.leased)
+            failure = AgentError(f"{type(error).__name__}: {error}")
+            self._fail_turn(failure)
+            return _failure(failure)
+        if isinstance(request, (Ack, Release, Bury)):
+            for id_ in request.ids:
+                self._holders.pop(id_, None)
+        elif reply is not None and reply.leased:
+            self._holders.update((message.id, client) for message in reply.leased)
         return reply
 
     def _try_waiters(self) -> None:
@@ -198,6 +202,8 @@ class Broker:
     def _fail_turn(self, error: AgentError) -> None:
         """Nothing of this turn was kept: whoever was about to hear otherwise hears the error."""
         _logger.error("the queue lost a turn of %d requests: %s", len(self._answers), error)
+        for _, reply in self._answers:
+            self._store.release((message.id for message in reply.leased), delay=0.0)
         if isinstance(error, SpoolCorrupt):
             self._store.start_anew()
         self._answers = [(client, _failure(error)) for client, _ in self._answers]
@@ -221,7 +227,12 @@ class Broker:
     def _queue(self, client: _Client, reply: Reply) -> None:
         if client.socket.fileno() not in self._clients:
             return
-        client.unsent += pack(encoder.encode(reply))
+        try:
+            frame = pack(encoder.encode(reply))
+        except FrameError as error:
+            self._store.release((message.id for message in reply.leased), delay=0.0)
+            frame = pack(encoder.encode(_failure(error)))
+        client.unsent += frame
         if len(client.unsent) > _MAX_UNREAD:
             _logger.warning("closed a connection to the queue that does not read its answers")
             self._hang_up(client)
@@ -246,7 +257,10 @@ class Broker:
             return
         self._selector.unregister(client.socket)
         client.socket.close()
-        self._store.release(client.leased, delay=0.0)
+        held = [id_ for id_, holder in self._holders.items() if holder is client]
+        self._store.release(held, delay=0.0)
+        for id_ in held:
+            del self._holders[id_]
 
     def _hang_up_on_the_silent(self) -> None:
         now = self._clock.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -134,10 +135,9 @@ def _raw(values: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
 class QueueClient(Queue):
     """Speaks to the broker at ``path``. Thread-safe: every thread has a connection of its own."""
 
-    def __init__(self, path: Path, stop: threading.Event | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._threads = threading.local()
-        self._stop = stop or threading.Event()
 
     def call(self, request: Request, patience: float = PATIENCE) -> Reply:
         """Send ``request``, connecting anew as often as ``patience`` seconds allow."""
@@ -155,7 +155,7 @@ class QueueClient(Queue):
                     raise QueueUnavailable(
                         f"the queue at {self._path} does not answer ({error}); is the health worker running?"
                     ) from error
-                self._stop.wait(min(deadline.remaining, pauses.pause()))
+                time.sleep(min(deadline.remaining, pauses.pause()))
 
     def disconnect(self) -> None:
         """Close this thread's connection; its leases are handed out again at once."""

@@ -41,7 +41,9 @@ def answer(store: Store, request: Request) -> Reply | None:
         elif isinstance(request, GetState):
             return Reply(entries=store.get_state(request.prefix), version=store.version)
         elif isinstance(request, WatchState):
-            entries = store.get_state(request.prefix, newer_than=request.version)
+            # A version from the future is that of a broker before the clock was set back.
+            newer_than = request.version if request.version <= store.version else 0
+            entries = store.get_state(request.prefix, newer_than)
             return Reply(entries=entries, version=store.version) if entries else None
         elif isinstance(request, Stats):
             return Reply(stats=store.stats())

@@ -18,6 +18,7 @@ class MemoryQueue(Queue):
 
     def __init__(self, limits: Limits | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self.store = Store(":memory:", limits, clock)
+        self._clock = clock
         self._changed = threading.Condition()
 
     def call(self, request: Request, patience: float = PATIENCE) -> Reply:
@@ -35,5 +36,12 @@ class MemoryQueue(Queue):
                 if reply is not None:
                     self._changed.notify_all()
                     return reply
-                if not self._changed.wait(until - time.monotonic()):
+                left = until - time.monotonic()
+                if left <= 0.0:
                     return nothing(self.store, request)
+                self._changed.wait(min(left, self._time_to_next_release()))
+
+    def _time_to_next_release(self) -> float:
+        """Seconds until a lease or a delay ends."""
+        release = self.store.next_release()
+        return float("inf") if release is None else max(0.0, release - self._clock.monotonic())

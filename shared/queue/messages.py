@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 RESULTS = "results"
@@ -12,6 +14,10 @@ NULL = msgspec.Raw(b"null")
 
 TOPICS = (RESULTS, EVENTS, METRICS)
 """In the order they are delivered; when room runs out they are dropped from the back, results never."""
+
+
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Of a message, as the spool can hold it: another one is refused before anything is done."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -62,20 +68,20 @@ class Lease(msgspec.Struct, frozen=True, tag="lease"):
 class Ack(msgspec.Struct, frozen=True, tag="ack"):
     """The messages are delivered; forget them."""
 
-    ids: list[int]
+    ids: list[Id]
 
 
 class Release(msgspec.Struct, frozen=True, tag="release"):
     """The messages were not delivered; hand them out again after ``delay`` seconds."""
 
-    ids: list[int]
+    ids: list[Id]
     delay: float
 
 
 class Bury(msgspec.Struct, frozen=True, tag="bury"):
     """The messages can never be delivered; keep the last few with the reason, for a person to look at."""
 
-    ids: list[int]
+    ids: list[Id]
     reason: str
 
 

@@ -27,6 +27,9 @@ FORMAT = 1
 LEASE_BYTES = 1024 * 1024
 """A lease hands out no more than this at a time (but always one message)."""
 
+MAX_MESSAGE = 2 * 1024 * 1024
+"""Bytes of one body: what was put in a frame must fit into one when it is handed out, with all that is around it."""
+
 _DROPPED_FOR = {METRICS: (METRICS,), EVENTS: (METRICS, EVENTS), RESULTS: (METRICS, EVENTS)}
 """Whose oldest messages make room for a topic, in order. Results are never dropped."""
 
@@ -50,9 +53,15 @@ CREATE TABLE tally (topic TEXT PRIMARY KEY, dropped INTEGER NOT NULL, buried INT
 CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL, set_at REAL NOT NULL);
 """
 
+_TABLES = {"message", "buried", "tally", "state"}
+
 
 class QueueFull(TemporaryError):
     """There is no room, and nothing that may be dropped to make some."""
+
+
+class SpoolUnavailable(TemporaryError):
+    """The spool cannot be opened just now: no descriptors, no room, or another process holds it."""
 
 
 class SpoolCorrupt(TemporaryError):
@@ -104,11 +113,12 @@ class Store:
         """
         self._state: dict[str, _Retained] = {}
         self._removed: deque[str] = deque()
-        # Never given out twice, also not by the next broker: an acknowledgement may come late.
-        self._next_id = time.time_ns() >> 10
         # Watchers compare versions across a restart of the broker, so a new one starts higher.
         self._version = int(time.time() * 1000)
         self._db = _open(path)
+        # Never given out twice, also not by the next broker: an acknowledgement may come late. The clock may have
+        # been set back, so what the spool holds has a say, too.
+        self._next_id = max(time.time_ns() >> 10, self._highest_id())
         self._load()
 
     # -- messages ---------------------------------------------------------------------------------
@@ -120,8 +130,11 @@ class Store:
             InvalidRequest: for an unknown topic or a message larger than all the room there is.
             QueueFull: when the oldest of what may be dropped does not make enough room.
         """
-        if topic not in TOPICS:
-            raise InvalidRequest(f"unknown topic {topic!r}; expected one of {', '.join(TOPICS)}")
+        _check(topic)
+        largest = max((len(message.body) for message in messages), default=0)
+        if largest > min(MAX_MESSAGE, self._limits.total_bytes):
+            allowed = min(MAX_MESSAGE, self._limits.total_bytes)
+            raise InvalidRequest(f"a message of {largest} bytes can never fit into {allowed}")
         now = self._clock.now().timestamp()
         for message in messages:
             self._make_room(topic, len(message.body))
@@ -139,6 +152,8 @@ class Store:
 
     def lease(self, topics: list[str], limit: int, seconds: float) -> list[Leased]:
         """Up to ``limit`` messages, oldest first, of the first topic that has any to hand out."""
+        for topic in topics:
+            _check(topic)
         self._forget_expired()
         wall, until = self._clock.now().timestamp(), self._clock.monotonic() + seconds
         for topic in topics:
@@ -257,7 +272,11 @@ class Store:
             raise SpoolCorrupt(f"the spool cannot be read: {error}") from error
 
     def start_anew(self) -> None:
-        """Set a corrupt spool aside and go on with an empty one. Durable state is kept: it is in memory."""
+        """Set a corrupt spool aside and go on with an empty one. Durable state is kept: it is in memory.
+
+        The messages are lost, and counted as dropped.
+        """
+        lost = self._fill
         self._db.close()
         if isinstance(self._path, Path):
             set_aside(self._path, "corrupt")
@@ -265,6 +284,11 @@ class Store:
         durable = {key: kept.value for key, kept in self._state.items() if kept.durable}
         self._held.clear()
         self._load()
+        for topic, fill in lost.items():
+            self._fill[topic].buried = fill.buried
+            self._count(topic, dropped=fill.dropped + fill.depth)
+            if fill.depth:
+                logging.error("%d %s were lost with the damaged spool", fill.depth, topic)
         self.set_state(durable, durable=True)
         self.commit()
 
@@ -274,25 +298,31 @@ class Store:
     # -- inside -----------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Totals and durable state from the tables."""
-        self._fill = {topic: _Fill() for topic in TOPICS}
+        """Totals and durable state from the tables; when they cannot be read, what was known stays known."""
+        fills = {topic: _Fill() for topic in TOPICS}
         for topic, depth, size in self._db.execute(
             "SELECT topic, COUNT(*), SUM(LENGTH(body)) FROM message GROUP BY topic"
         ):
-            self._fill[topic].depth, self._fill[topic].bytes = depth, size
-        self._bytes = sum(fill.bytes for fill in self._fill.values())
+            fills[topic].depth, fills[topic].bytes = depth, size
         for topic, dropped, buried in self._db.execute("SELECT topic, dropped, buried FROM tally"):
-            self._fill[topic].dropped, self._fill[topic].buried = dropped, buried
+            fills[topic].dropped, fills[topic].buried = dropped, buried
+        durable = self._db.execute("SELECT key, value, set_at FROM state").fetchall()
+        self._fill, self._bytes = fills, sum(fill.bytes for fill in fills.values())
         wall, monotonic = self._clock.now().timestamp(), self._clock.monotonic()
         self._state = {key: kept for key, kept in self._state.items() if not kept.durable}
-        for key, value, set_at in self._db.execute("SELECT key, value, set_at FROM state"):
+        for key, value, set_at in durable:
             self._version += 1
             age = max(0.0, wall - set_at)
             self._state[key] = _Retained(msgspec.Raw(value), self._version, monotonic - age, True)
 
+    def _highest_id(self) -> int:
+        """The highest number in use, whatever its topic."""
+        ranges = ((ids.start, ids.stop - 1) for ids in _IDS.values())
+        query = "SELECT MAX(id) FROM message WHERE id BETWEEN ? AND ?"
+        found = ((self._db.execute(query, (first, last)).fetchone()[0], first) for first, last in ranges)
+        return max((id_ - first for id_, first in found if id_ is not None), default=0)
+
     def _make_room(self, topic: str, size: int) -> None:
-        if size > self._limits.total_bytes:
-            raise InvalidRequest(f"a message of {size} bytes can never fit into {self._limits.total_bytes}")
         if self._fill[topic].depth >= self._limits.messages[topic] and not self._drop_oldest(topic, topic):
             raise QueueFull(f"{self._fill[topic].depth} {topic} wait to be delivered, the most allowed")
         while self._bytes + size > self._limits.total_bytes:
@@ -355,8 +385,8 @@ class _Translated:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            return
+        if error is None or isinstance(error, InvalidRequest):
+            return  # A request is found invalid before anything is done for it.
         self._store.undo()
         if isinstance(error, sqlite3.OperationalError):
             raise QueueFull(f"the spool cannot be written: {error}") from error
@@ -365,12 +395,19 @@ class _Translated:
 
 
 def _open(path: Path | str) -> sqlite3.Connection:
-    """The spool at ``path``, made anew (the old one set aside) when it is unreadable or of another format."""
+    """The spool at ``path``, made anew (the old one set aside) when it is unreadable or of another format.
+
+    Raises:
+        SpoolUnavailable: it may be good, but cannot be opened just now.
+    """
     try:
         return _connect(path)
     except _OtherFormat as error:
         reason = "format"
         logging.error("the spool %s has format %s, not %d; starting an empty one", path, error, FORMAT)
+    except sqlite3.OperationalError as error:
+        # Locked, no descriptors, no room, no permission: corruption is a plain DatabaseError.
+        raise SpoolUnavailable(f"the spool {path} cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:
         reason = "corrupt"
         logging.error("the spool %s cannot be read (%s); starting an empty one", path, error)
@@ -380,6 +417,11 @@ def _open(path: Path | str) -> sqlite3.Connection:
 
 class _OtherFormat(Exception):
     pass
+
+
+def _check(topic: str) -> None:
+    if topic not in TOPICS:
+        raise InvalidRequest(f"unknown topic {topic!r}; expected one of {', '.join(TOPICS)}")
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:
@@ -393,13 +435,13 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         db.execute("PRAGMA journal_size_limit = 4194304")
         db.execute("PRAGMA wal_autocheckpoint = 4000")
         (found,) = db.execute("PRAGMA user_version").fetchone()
-        (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables:
-            db.executescript(_SCHEMA)
-            db.execute(f"PRAGMA user_version = {FORMAT}")
-            db.commit()
+            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         elif found != FORMAT:
             raise _OtherFormat(found)
+        elif not tables >= _TABLES:
+            raise sqlite3.DatabaseError(f"it has no table {', '.join(sorted(_TABLES - tables))}")
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)

@@ -24,14 +24,19 @@ class Checkpoint:
         moment = kept.get("time")
         self.version: str = kept.get("version", "")
         self.time = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
-        self._recent: dict[str, float] = dict(kept.get("recent", {}))
-        self._before = frozenset(self._recent)
+        self._recent: dict[str, tuple[float, int]] = {
+            event_id: (last[0], last[1])
+            for event_id, last in kept.get("recent", {}).items()
+            if isinstance(last, list) and len(last) == 2
+        }
+        """Ids to when it was last seen (epoch seconds) and how often."""
+        self._before = dict(self._recent)
 
     def record(self) -> dict[str, Any]:
         """The JSON form. Ids that the time alone will rule out are left out, and so is what is too much."""
         if self.time is not None:
             oldest = (self.time - LATENESS).timestamp()
-            self._recent = {event_id: seen for event_id, seen in self._recent.items() if seen >= oldest}
+            self._recent = {event_id: last for event_id, last in self._recent.items() if last[0] >= oldest}
         return {
             "version": self.version,
             "time": iso(self.time) if self.time else None,
@@ -46,12 +51,14 @@ class Checkpoint:
         """Whether the occurrence was not forwarded before.
 
         A pod's status goes on showing an old OOM kill for days: what is older than the checkpoint, give or
-        take latecomers, is history. Of what is not, the ids forwarded before a restart are known.
+        take latecomers, is history. Of what is not, the ids forwarded before a restart are known, and how often
+        each had been seen by then: only a repeat after that is news.
         """
         if self.time is not None and event.last_seen < self.time - LATENESS:
             return False
-        return event.event_id not in self._before
+        _, count = self._before.get(event.event_id, (0.0, 0))
+        return event.count > count
 
     def forwarded(self, events: Iterable[ClusterEvent]) -> None:
         """Remember their ids for the next start."""
-        self._recent.update((event.event_id, event.last_seen.timestamp()) for event in events)
+        self._recent.update((event.event_id, (event.last_seen.timestamp(), event.count)) for event in events)

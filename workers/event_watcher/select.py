@@ -147,7 +147,10 @@ def _eviction(pod: Pod, now: datetime) -> ClusterEvent | None:
             return _of_pod(pod, event_id, "pod_evicted", severity, condition.reason, message, when)
     if pod.status.reason == "Evicted":
         message = pod.status.message or "evicted by the kubelet"
-        return _of_pod(pod, event_id, "pod_evicted", "warning", "Evicted", message, now)
+        moments = [condition.last_transition_time for condition in pod.status.conditions or ()]
+        # The pod stays for days: dated now, it would be news again each time it is listed.
+        when = max((moment for moment in moments if moment is not None), default=now)
+        return _of_pod(pod, event_id, "pod_evicted", "warning", "Evicted", message, when)
     return None
 
 

@@ -73,10 +73,14 @@ class Watch(Generic[T]):
             self._forward([], checkpoint)
         if not checkpoint.version:
             self._catch_up(checkpoint, alive)
+            with self._lock:
+                self._put_unsent(checkpoint)  # Killed before it saw anything, the next one begins where this did.
         started = time.monotonic()
         try:
             for bunch in self._resource.changes(checkpoint.version):
                 alive()
+                if not bunch:
+                    continue
                 with self._lock:
                     news = self._news((c.object for c in bunch if c.object and c.kind != "DELETED"), checkpoint)
                     checkpoint.moved(bunch[-1].version, self._clock.now())

@@ -29,6 +29,8 @@ PATIENT_TRIES = 5
 PARKED_SECONDS = 300.0
 """A message that failed so often while others go through is set aside for a while, so as not to block them."""
 
+REMEMBERED_FAILURES = 1000
+
 _logger = logging.getLogger(__name__)
 
 
@@ -81,8 +83,7 @@ class Delivery:
             return
         self._queue.ack(ids)
         telemetry.DELIVERIES.labels(topic, "delivered").inc(len(batch))
-        for message in batch:
-            self._failures.pop(message.key, None)
+        self._forget_failures(batch)
 
     def _send(self, batch: Sequence[Leased]) -> None:
         first = batch[0]
@@ -106,7 +107,7 @@ class Delivery:
                 return
             except TooLarge as error:
                 _logger.warning("%s; cutting the logs of %s to %d characters", error, message.key, size)
-                result = json.loads(message.body)
+                result = json.loads(bytes(message.body))
                 body = json.dumps({**result, "logs": cut_middle(result["logs"], size)}).encode()
         self._client.send_result(message.key, body, message.key)
 
@@ -116,6 +117,11 @@ class Delivery:
         _logger.error("Central refuses %d of %s for good (%s): %s", len(batch), topic, keys, error)
         telemetry.DEAD_LETTERS.labels(topic).inc(len(batch))
         self._queue.bury([message.id for message in batch], str(error))
+        self._forget_failures(batch)
+
+    def _forget_failures(self, batch: Sequence[Leased]) -> None:
+        for message in batch:
+            self._failures.pop(message.key, None)
 
     def _set_back(self, batch: Sequence[Leased], error: TemporaryError) -> None:
         """Queue the batch again and report the failure, or park it when it fails where others pass.
@@ -127,6 +133,8 @@ class Delivery:
         for message in batch:
             self._failures[message.key] = self._failures.get(message.key, 0) + 1
             worst = max(worst, self._failures[message.key])
+        while len(self._failures) > REMEMBERED_FAILURES:  # Those of what the queue dropped would stay for ever.
+            del self._failures[next(iter(self._failures))]
         if worst < PATIENT_TRIES or not self._central_takes_others():
             raise error
         _logger.warning("parking %d of %s for %d s: %s", len(batch), batch[0].topic, PARKED_SECONDS, error)

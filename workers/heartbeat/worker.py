@@ -43,6 +43,9 @@ class HeartbeatWorker(Worker):
         self._closed = False
         self._registered = False
         self._fatal = False
+        """The key is refused for good: nothing more is sent."""
+        self._stopping = False
+        """supervisord was told so; until it heard, it is asked again."""
 
     def loops(self) -> list[Loop]:
         return [
@@ -157,9 +160,10 @@ class HeartbeatWorker(Worker):
     def decide(self) -> float:
         """Stop the pod once a refusal of the key is confirmed: a person has to look."""
         for worker, refusal in refusals(self._process.queue).items():
-            if refusal.confirmed and not self._fatal:
+            if refusal.confirmed and not self._stopping:
                 self._fatal = True
                 self._stop_the_pod(worker, refusal)
+                self._stopping = True
         return 2.0
 
     def _stop_the_pod(self, worker: str, refusal: Refusal) -> None:

@@ -46,7 +46,6 @@ def test_pauses_double_up_to_the_cap() -> None:
     assert list(itertools.islice(pauses, 6)) == [1, 2, 4, 8, 10, 10]
 
 
-@pytest.mark.xfail(strict=True, reason="the first pause is drawn below `first`, whatever the cap")
 def test_the_first_pause_is_below_the_cap_as_well() -> None:
     assert next(backoff(10, 5, HighestDraw())) == 5
 

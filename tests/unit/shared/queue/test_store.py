@@ -321,11 +321,24 @@ def test_a_spool_damaged_while_in_use_is_set_aside_and_durable_state_is_kept(
         answer(damaged, Lease(["events"], 3000, 60))
     damaged.start_anew()
     assert state(damaged) == {"worker/health": "up", "task/1": "claimed"}
+    assert damaged.stats()["events"].dropped == 3000, "what was lost with it is counted"
     answer(damaged, Put("events", batch("new")))
     damaged.commit()
     assert keys(damaged) == ["new"]
     again = reopened(damaged, spool, clock)
     assert state(again) == {"task/1": "claimed"}
+    again.close()
+    assert Path(f"{spool}.corrupt").exists()
+
+
+def test_a_spool_without_its_tables_is_set_aside(store: Store, spool: Path, clock: FakeClock) -> None:
+    store.close()
+    with sqlite3.connect(spool) as db:
+        db.execute("DROP TABLE tally")
+    db.close()
+    again = Store(spool, clock=clock)
+    again.put("events", batch("new"))
+    assert keys(again) == ["new"]
     again.close()
     assert Path(f"{spool}.corrupt").exists()
 
@@ -421,7 +434,6 @@ def test_a_full_disk_at_the_start_does_not_set_a_good_spool_aside(spool: Path) -
     assert run_with_little_disk(spool, code) == ["kept"]
 
 
-@pytest.mark.xfail(strict=True, reason="any sqlite3 error at the opening counts as corruption, 'locked' and 'busy' too")
 def test_a_spool_that_cannot_be_opened_just_now_is_not_set_aside(spool: Path) -> None:
     """Here for want of descriptors; a lock that an earlier process still holds would be the same."""
     nofile = "resource.setrlimit(resource.RLIMIT_NOFILE, ({}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))"
@@ -437,7 +449,6 @@ def test_a_put_larger_than_all_the_room_is_refused_for_good(spool: Path, clock: 
     store.close()
 
 
-@pytest.mark.xfail(strict=True, reason="ids come from the wall clock alone, which may be set back")
 def test_what_was_put_first_goes_first_also_when_the_clock_was_set_back(
     store: Store, spool: Path, clock: FakeClock
 ) -> None:

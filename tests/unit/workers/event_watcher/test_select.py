@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -201,6 +202,13 @@ def test_the_reason_given_is_the_most_telling_one() -> None:
 def test_an_old_kubelet_says_evicted_in_the_status_only() -> None:
     (seen,) = from_pod(pod(phase="Failed", reason="Evicted"), NOON)
     assert (seen.event_type, seen.reason, seen.message) == ("pod_evicted", "Evicted", "evicted by the kubelet")
+
+
+def test_an_eviction_in_the_status_only_happened_when_the_conditions_changed_last() -> None:
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-03-01T11:30:00Z"}
+    initialized = {"type": "Initialized", "status": "True", "lastTransitionTime": "2026-03-01T09:00:00Z"}
+    (seen,) = from_pod(pod(phase="Failed", reason="Evicted", conditions=[initialized, ready]), NOON)
+    assert seen.last_seen == NOON - timedelta(minutes=30)
 
 
 def test_an_eviction_is_one_occurrence_in_the_event_the_condition_and_the_status() -> None:

@@ -185,7 +185,6 @@ def test_after_410_the_list_is_looked_through(cluster: Cluster, kube: Kube, queu
     assert counted("relists_total", resource="pods", reason="lost") == before + 1
 
 
-@pytest.mark.xfail(strict=True, reason="where it began is on record with the first bunch only, up to a minute later")
 def test_what_happens_while_it_is_away_is_told_also_when_it_was_killed_before_it_saw_anything(
     cluster: Cluster, kube: Kube, queue: MemoryQueue, run: Run
 ) -> None:
@@ -308,7 +307,6 @@ def test_an_empty_watch_that_ends_at_once_is_not_opened_again_at_once(tmp_path: 
         assert watch.follow(lambda: None) >= 0.25
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="a bunch without a line has no last line")
 def test_empty_lines_are_no_trouble(tmp_path: Path, queue: MemoryQueue) -> None:
     with OddServer(listed("7"), http(200, b"\n\n")) as server:
         events_watch(kube_of(server.url, tmp_path), queue).follow(lambda: None)

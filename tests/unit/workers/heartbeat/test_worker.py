@@ -288,7 +288,6 @@ def test_the_pod_is_stopped_once(uplink: Uplink, supervisord: FakeSupervisord) -
     assert supervisord.asked == [("shutdown",)]
 
 
-@pytest.mark.xfail(strict=True, reason="_fatal is set before the call: it is never made again")
 def test_a_supervisord_that_does_not_answer_is_asked_again(uplink: Uplink) -> None:
     refuse(uplink, 3, 30)
     for _ in range(2):
