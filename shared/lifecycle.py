@@ -166,7 +166,7 @@ def start(name: str) -> Process:
     return Process(
         name=name,
         settings=settings,
-        queue=QueueClient(agent.queue_socket, stop),
+        queue=QueueClient(agent.queue_socket),
         programs=Programs(agent.supervisor_socket),
         instance_id=instance_id(settings.pod.uid),
         stop=stop,
