@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from shared.schemas.wire import Incoming, Outgoing, UtcDatetime
+from shared.schemas.wire import HeardDatetime, Incoming, Outgoing, UtcDatetime
 
 Status = Literal["success", "failed", "timeout"]
 
@@ -20,9 +20,9 @@ class Task(Incoming):
     parameters: dict[str, Any]
     priority: Annotated[int, Field(ge=1, le=10)]
     """1 is the most urgent, 10 the least."""
-    deadline: UtcDatetime
+    deadline: HeardDatetime
     """The end of the budget of time of everything the task does."""
-    created_at: UtcDatetime
+    created_at: HeardDatetime
 
 
 class TaskResult(Outgoing):

@@ -13,11 +13,17 @@ from shared.timing import iso
 def _as_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         return moment.replace(tzinfo=timezone.utc)
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:  # Which pydantic would let through.
+        raise ValueError("there is no such moment in UTC") from None
 
 
-UtcDatetime = Annotated[datetime, AfterValidator(_as_utc), PlainSerializer(iso, when_used="json")]
-"""A datetime; one without a zone is UTC (SPEC section 3). Serialised with a ``Z``."""
+HeardDatetime = Annotated[datetime, AfterValidator(_as_utc)]
+"""A datetime; one without a zone is UTC (SPEC section 3). Kept as it came, to the microsecond."""
+
+UtcDatetime = Annotated[HeardDatetime, PlainSerializer(iso, when_used="json")]
+"""One that we send: to the millisecond, with a ``Z``."""
 
 
 class Outgoing(BaseModel):

@@ -13,6 +13,9 @@ from shared.schemas.tasks import Task
 
 _TASK_ID_MAX = 256
 
+MAX_TASK = 32 * 1024
+"""Bytes of a task that is taken. Claimed ones are kept in the journal, which is read in one piece at a start."""
+
 _PLAIN = {"extra_forbidden": "unknown parameter", "missing": "is required"}
 """pydantic's words for the commonest mistakes, in ours."""
 
@@ -55,18 +58,21 @@ def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
         return Dropped("no_id", f"a task without a usable task_id ({str(task_id)[:80]!r})")
     if isinstance(raw.get("cluster_id"), str) and raw["cluster_id"] != cluster_id:
         return Dropped("other_cluster", f"task {task_id} is for cluster {raw['cluster_id'][:80]!r}")
-    kind = raw["task_type"] if isinstance(raw.get("task_type"), str) else ""
-    if kind and kind not in PARAMETERS:
+    kind = raw.get("task_type")
+    if isinstance(kind, str) and kind not in PARAMETERS:
         known = ", ".join(PARAMETERS)
         return Rejected(task_id, "unknown", f"unknown task type {kind[:80]!r}; this agent knows {known}")
     try:
         task = Task.model_validate(raw)
     except (ValidationError, RecursionError) as error:
-        return Rejected(task_id, kind or "unknown", f"malformed task: {_said(error)}")
+        return Rejected(task_id, kind if isinstance(kind, str) else "unknown", f"malformed task: {_said(error)}")
     try:
         parameters = PARAMETERS[task.task_type].model_validate(task.parameters)
     except (ValidationError, RecursionError) as error:
         return Rejected(task_id, task.task_type, f"bad parameters for {task.task_type}: {_said(error)}")
+    size = len(task.model_dump_json())
+    if size > MAX_TASK:
+        return Rejected(task_id, task.task_type, f"the task has {size} bytes; at most {MAX_TASK} are taken")
     return Accepted(task, parameters)
 
 
