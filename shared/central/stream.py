@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import ssl
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 import websocket
+from requests.structures import CaseInsensitiveDict
 
 from shared.central.identity import Caller
 from shared.central.verdicts import error_of
-from shared.errors import TemporaryError
+from shared.errors import AgentError, TemporaryError
 from shared.timing import SYSTEM_CLOCK, Clock
 
 PING_SECONDS = 15.0
-"""Silence after which the peer is pinged; as much again and it counts as dead."""
+"""Silence after which the peer is pinged; as much again and it counts as dead, and so does a frame that takes twice
+as long."""
 
 MAX_FRAME = 1024 * 1024
 """Bytes in one message; a task is a few hundred."""
 
 _CONNECT_TIMEOUT = 10.0
+"""Seconds for each step of the handshake."""
+
+_OPEN_SECONDS = 30.0
+"""For all of them: a server that drips its answer is as good as none."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +108,10 @@ class TaskStream:
             PermanentError: the handshake was refused in another way.
             TemporaryError: not reachable, or the connection ended or went silent.
         """
-        self._connect()
-        yield None
-        silent_since = self._clock.monotonic()
         try:
+            self._connect()
+            yield None
+            silent_since = self._clock.monotonic()
             while True:
                 try:
                     opcode, data = self._socket.recv_data(control_frame=True)
@@ -119,33 +128,48 @@ class TaskStream:
         except (websocket.WebSocketException, OSError) as error:
             raise TemporaryError(f"Central's stream broke: {type(error).__name__}: {error}") from error
         finally:
-            self.close()
+            if self._socket is not None:
+                self._socket.shutdown()
 
     def close(self) -> None:
-        """Cut the connection; a ``frames()`` that waits on another thread raises TemporaryError."""
-        if self._socket is not None:
-            self._socket.shutdown()
+        """Cut the connection; a ``frames()`` that waits on another thread raises TemporaryError at once."""
+        connection = getattr(self._socket, "sock", None)
+        if connection is not None:
+            # Closing alone would not wake whoever waits for bytes; below TLS, because that is not thread-safe.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def _connect(self) -> None:
         headers = self._caller.headers()
         agent = headers.pop("User-Agent")
+        self._socket = _Connection(2 * self._ping_seconds, self._clock, self._tls)
+        self._socket.settimeout(_CONNECT_TIMEOUT)
+        watchdog = threading.Timer(_OPEN_SECONDS, self.close)
+        watchdog.daemon = True
+        watchdog.start()
         try:
-            self._socket = websocket.create_connection(
+            self._socket.connect(
                 self._url,
-                timeout=_CONNECT_TIMEOUT,
                 header=[*(f"{name}: {value}" for name, value in headers.items()), f"User-Agent: {agent}"],
-                sslopt=self._tls,
                 suppress_origin=True,
-                enable_multithread=True,
                 redirect_limit=0,
             )
         except websocket.WebSocketBadStatusException as error:
-            refusal = error_of("stream", error.status_code, error.resp_headers or {}, "")
-            raise refusal or TemporaryError(f"Central's stream did not open: {error}") from error
+            raise _refusal(error.status_code, error.resp_headers or {}) from error
         except (websocket.WebSocketException, ssl.SSLError, OSError, ValueError) as error:
+            answer = self._socket.handshake_response
+            if answer is not None:  # A redirect: no exception of its own to websocket-client.
+                raise _refusal(answer.status, answer.headers) from error
             raise TemporaryError(f"Central's stream is not reachable: {type(error).__name__}: {error}") from error
+        finally:
+            watchdog.cancel()
         self._socket.settimeout(self._ping_seconds)
-        _cap_frames(self._socket)
+
+
+def _refusal(status: int, headers: Mapping[str, str]) -> AgentError:
+    """What a handshake that was answered ``status`` means."""
+    refusal = error_of("stream", status, CaseInsensitiveDict(headers), "")
+    return refusal or TemporaryError(f"Central's stream did not open: Central answered {status}")
 
 
 def _closing_reason(data: bytes) -> str:
@@ -155,14 +179,48 @@ def _closing_reason(data: bytes) -> str:
     return f" ({int.from_bytes(data[:2], 'big')} {data[2:].decode('utf-8', 'replace')})".replace(" )", ")")
 
 
-def _cap_frames(connection: Any) -> None:
-    """websocket-client reads a frame of any announced length; one over ``MAX_FRAME`` ends the connection."""
-    buffer = connection.frame_buffer
-    read_length = buffer.recv_length
+class _Connection(websocket.WebSocket):
+    """Ends when a message is larger than ``MAX_FRAME`` or a frame takes longer than ``slowest`` seconds.
 
-    def recv_length() -> None:
-        read_length()
-        if buffer.length > MAX_FRAME:
-            raise websocket.WebSocketPayloadException(f"a frame of {buffer.length} bytes")
+    websocket-client itself reads whatever is announced, in as many fragments and for as long as it takes.
+    """
 
-    buffer.recv_length = recv_length
+    def __init__(self, slowest: float, clock: Clock, tls: Mapping[str, str]) -> None:
+        super().__init__(sslopt=dict(tls), enable_multithread=True)
+        self._slowest = slowest
+        self._clock = clock
+        self._begun: float | None = None
+        """When the first bytes of the frame came that is being read."""
+        self._size = 0
+        """Bytes of the message so far: all of its fragments."""
+        buffer: Any = self.frame_buffer
+        self._read_length = buffer.recv_length
+        buffer.recv_length = self._recv_length
+
+    def recv_frame(self) -> Any:
+        frame: Any = super().recv_frame()  # type: ignore[no-untyped-call]  # so websocket-client leaves it
+        self._begun = None
+        if frame.opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+            self._size = 0
+        if frame.opcode < websocket.ABNF.OPCODE_CLOSE:  # No control frame, of which any may come in between.
+            self._size += len(frame.data)
+            self._check(self._size)
+        return frame
+
+    def _recv(self, bufsize: int) -> bytes:
+        data: bytes = super()._recv(bufsize)  # type: ignore[no-untyped-call]
+        now = self._clock.monotonic()
+        if self._begun is None:
+            self._begun = now
+        elif now - self._begun > self._slowest:
+            raise websocket.WebSocketPayloadException(f"a frame that took longer than {self._slowest:g} s")
+        return data
+
+    def _recv_length(self) -> None:
+        self._read_length()
+        self._check(self.frame_buffer.length or 0)
+
+    @staticmethod
+    def _check(size: int) -> None:
+        if size > MAX_FRAME:
+            raise websocket.WebSocketPayloadException(f"a message of {size} bytes or more")
