@@ -85,5 +85,6 @@ def _described(kubeconfig: Path) -> tuple[Amount, Amount]:
     table = said[said.index("Allocated resources:") :]
     row = r"^\s+%s\s+(\S+) \(.*?\)\s+(\S+) \("
     cpu, memory = (re.search(row % name, table, re.MULTILINE) for name in ("cpu", "memory"))
-    assert cpu and memory
+    assert cpu
+    assert memory
     return amount({"cpu": cpu[1], "memory": memory[1]}), amount({"cpu": cpu[2], "memory": memory[2]})
