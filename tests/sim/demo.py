@@ -178,6 +178,7 @@ class Demo:
         check(len(self._central.ledger.of("metrics")) > samples, "a final snapshot arrived")
         check(self._central.ledger.arrivals[-1].call == "deregister", "the deregistration is the last call Central saw")
         check(not self._central.refused, "Central refused nothing")
+        self._stage.verdict(check)
 
     def keep(self) -> None:
         step("KEEP=1: left running")
@@ -241,7 +242,6 @@ def main() -> int:
             agent = Agent(central.url, stage.kubeconfig, _INTERVALS)
             try:
                 Demo(stage, central, agent).run()
-                stage.verdict(check)
             except (Failed, TimeoutError, LookupError) as failure:
                 say(f"\nFAILED: {failure}\n--- the agent's last words ({agent.log_path}) ---")
                 say(agent.log_path.read_text(errors="replace")[-4000:] if agent.log_path.exists() else "")

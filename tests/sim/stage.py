@@ -234,6 +234,7 @@ class RealStage(Stage):
         super().__init__()
         self.kubeconfig = kubeconfig
         self._node = os.environ.get("DEMO_NODE", "")
+        self._drained: set[str] = set()
 
     def open(self) -> None:
         self.kube = Kube(str(self.kubeconfig), "demo")
@@ -251,16 +252,24 @@ class RealStage(Stage):
             time.sleep(0.5)
 
     def close(self) -> None:
-        for path in (f"/api/v1/namespaces/{self.namespace}",):
-            try:
-                self.kube.call("DELETE", path)
-            except AgentError as error:
-                print(f"  {path} is left: {error}")
-        labels = {"metadata": {"labels": {"demo.cloudoptim.io/by": None}}, "spec": {"unschedulable": None}}
-        self.kube.call("PATCH", f"/api/v1/nodes/{self._node}", None, labels, MERGE_PATCH)
+        clean = {"metadata": {"labels": {"demo.cloudoptim.io/by": None}}, "spec": {"unschedulable": None}}
+        for node in {self._node, *self._drained}:
+            self._put_back("PATCH", f"/api/v1/nodes/{node}", clean)
+        self._put_back("DELETE", f"/api/v1/namespaces/{self.namespace}")
+
+    def _put_back(self, method: str, path: str, body: Any = None) -> None:
+        try:
+            self.kube.call(method, path, None, body, MERGE_PATCH)
+        except AgentError as error:
+            print(f"  not put back: {error}")
 
     def spare_node(self) -> str:
         return self._node
+
+    def slow_node(self) -> tuple[str, str]:
+        node, blocked = super().slow_node()
+        self._drained.add(node)
+        return node, blocked
 
     def _ask(self) -> None:
         """Nobody's cluster is written to unasked."""
