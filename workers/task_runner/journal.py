@@ -6,6 +6,7 @@ twice, and resumed when this process is killed in the middle.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +23,9 @@ FINISHED_KEPT = 500
 """Finished tasks that are remembered, so that a redelivery is recognised."""
 
 _LOGS_KEPT = 1024
-"""Characters of a finished task's logs that are kept for answering a redelivery."""
+"""Characters of a finished task's logs, and of its error, that are kept for answering a redelivery."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -60,12 +63,15 @@ class Journal:
         finished: list[Finished] = []
         for key, entry in self._queue.get_state(TASK).items():
             record = value(entry)
-            if "result" in record:
-                at = datetime.fromisoformat(record["at"].replace("Z", "+00:00"))
-                finished.append(Finished(TaskResult.model_validate(record["result"]), at))
-            else:
-                task = Task.model_validate(record["task"])
-                self._claims[key[len(TASK) :]] = Claim(task, record["notes"], resumed=True)
+            try:
+                if "result" in record:
+                    at = datetime.fromisoformat(record["at"].replace("Z", "+00:00"))
+                    finished.append(Finished(TaskResult.model_validate(record["result"]), at))
+                else:
+                    task = Task.model_validate(record["task"])
+                    self._claims[task.task_id] = Claim(task, record["notes"], resumed=True)
+            except (KeyError, TypeError, ValueError) as error:  # What another version wrote must not stop this one.
+                _logger.error("the journal's record %s cannot be read, it is left alone: %s", key, error)
         for done in sorted(finished, key=lambda done: done.at):
             self._finished[done.result.task_id] = done
         return list(self._claims.values())
@@ -99,7 +105,8 @@ class Journal:
         Raises:
             TemporaryError: neither happened.
         """
-        kept = result.model_copy(update={"logs": cut_middle(result.logs, _LOGS_KEPT)})
+        short = {"logs": cut_middle(result.logs, _LOGS_KEPT), "error": cut_middle(result.error or "", _LOGS_KEPT)}
+        kept = result.model_copy(update={**short, "error": short["error"] or None})
         state: dict[str, Any] = {f"{TASK}{result.task_id}": {"at": iso(now), "result": kept.model_dump(mode="json")}}
         forgotten = [*self._finished][: max(0, len(self._finished) + 1 - FINISHED_KEPT)]
         state.update({f"{TASK}{task_id}": None for task_id in forgotten})

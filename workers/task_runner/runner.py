@@ -14,7 +14,7 @@ from shared.errors import AgentError, TemporaryError
 from shared.kube.connection import Kube
 from shared.queue.client import Queue
 from shared.queue.messages import RESULTS
-from shared.schemas.parameters import PARAMETERS
+from shared.schemas.parameters import PARAMETERS, Parameters
 from shared.schemas.tasks import Status, Task, TaskResult
 from shared.state import DRAIN_ENDED
 from shared.timing import SYSTEM_CLOCK, Backoff, Clock, Deadline
@@ -22,7 +22,7 @@ from workers.task_runner import guards
 from workers.task_runner.account import Account
 from workers.task_runner.announce import Announcer
 from workers.task_runner.backlog import Backlog, Entry
-from workers.task_runner.context import Cancelled, Context, HandedBack, Interrupt, OutOfTime, Stopped, Suspended
+from workers.task_runner.context import Cancelled, Context, HandedBack, OutOfTime, Stopped, Suspended
 from workers.task_runner.evictor import Evictor
 from workers.task_runner.intake import Accepted, Dropped, Rejected, is_late, judge
 from workers.task_runner.journal import Claim, Journal
@@ -30,6 +30,9 @@ from workers.task_runner.operations import OPERATIONS
 
 MAX_WAITING = 1000
 """Claimed tasks that may wait; more stay with Central, which offers them again."""
+
+MAX_WAITING_BYTES = 1024 * 1024
+"""Their size: the journal has to fit into one answer of the queue, or it could not be read at the next start."""
 
 ANSWER_AGAIN_AFTER = timedelta(seconds=60)
 """A finished task offered again this long after its result: Central did not hear it, so it hears it again."""
@@ -44,7 +47,6 @@ _logger = logging.getLogger(__name__)
 class _Running:
     """A task being executed."""
 
-    entry: Entry
     context: Context
     started: float
 
@@ -71,16 +73,26 @@ class Runner:
     def start(self) -> None:
         """Resume what an earlier run left, then accept tasks. Raises TemporaryError while there is no queue."""
         with self._journal_lock:
-            resumed = self._journal.load()
-            self._accepting = True
-            for claim in resumed:
+            for claim, parameters in self._resumable():
                 _logger.info("resuming task %s (%s)", claim.task.task_id, claim.task.task_type)
-                parameters = PARAMETERS[claim.task.task_type].model_validate(claim.task.parameters)
                 self._backlog.add(claim, parameters)
+            self._accepting = True
         for number in range(self._settings.tasks.parallel):
             thread = threading.Thread(target=self._work, name=f"executor-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def _resumable(self) -> list[tuple[Claim, Parameters]]:
+        """What an earlier run left; what this version takes no more (it may be another) is answered."""
+        resumable = []
+        for claim in self._journal.load():
+            judgement = judge(claim.task.model_dump(mode="json"), self._settings.agent.cluster_id)
+            if isinstance(judgement, Accepted):
+                resumable.append((claim, judgement.parameters))
+            else:
+                reason = f"it was begun, and cannot be resumed: {judgement.reason}"
+                self._answer(claim.task.task_id, claim.task.task_type, "failed", reason)
+        return resumable
 
     # -- intake -----------------------------------------------------------------------------------
 
@@ -113,8 +125,8 @@ class Runner:
             self._answer(task.task_id, task.task_type, "timeout", reason)
         elif rule := guards.refusal(task.task_type, self._settings.tasks):
             self._answer(task.task_id, task.task_type, "failed", rule)
-        elif len(self._backlog) >= MAX_WAITING:
-            _logger.warning("not claimed: %d tasks wait already", MAX_WAITING)
+        elif len(self._backlog) >= MAX_WAITING or self._backlog.bytes >= MAX_WAITING_BYTES:
+            _logger.warning("not claimed: %d tasks wait already", len(self._backlog))
         else:
             claim = self._journal.claim(task)
             _logger.info("claimed %s, priority %d", task.task_type, task.priority)
@@ -145,16 +157,23 @@ class Runner:
     def cancel(self, task_id: str) -> None:
         """Stop a task: one that waits is answered now, one that runs at its next safe point."""
         with logs.context(task_id=task_id):
-            running = self._running.get(task_id)
-            if running is not None:
-                _logger.info("cancelling at the next safe point")
-                running.context.interrupt.request(Cancelled)
+            waiting = self._backlog.withdraw(task_id)
+            if waiting is not None:
+                waiting.interrupt.request(Cancelled)
+                self._finish_unstarted(waiting, "failed", "cancelled before it started")
                 return
-            entry = self._backlog.withdraw(task_id)
-            if entry is None:
-                _logger.info("nothing to cancel: the task is not here, or has ended")
-                return
-            self._finish_unstarted(entry, "cancelled before it started")
+            for entry in self._backlog.taken():
+                if entry.task_id == task_id:
+                    _logger.info("cancelling at the next safe point")
+                    entry.interrupt.request(Cancelled)
+                    return
+            _logger.info("nothing to cancel: the task is not here, or has ended")
+
+    def expire(self) -> None:
+        """Answer the waiting tasks whose deadline has passed: what they wait for may take much longer."""
+        for entry in self._backlog.withdraw_late(self._clock.now()):
+            with logs.context(task_id=entry.task_id):
+                self._finish_unstarted(entry, "timeout", "the deadline passed before it could start")
 
     # -- execution --------------------------------------------------------------------------------
 
@@ -168,13 +187,13 @@ class Runner:
                 except Exception:
                     _logger.exception("the executor failed; the task stays claimed and is resumed at a restart")
                 finally:
-                    self._running.pop(task.task_id, None)
+                    self._running.pop(entry.task_id, None)
                     self._backlog.done(entry)
 
     def _execute(self, entry: Entry) -> None:
         task, started = entry.claim.task, self._clock.monotonic()
-        context = self._context(entry.claim)
-        self._running[task.task_id] = _Running(entry, context, started)
+        context = self._context(entry)
+        self._running[task.task_id] = _Running(context, started)
         executed_at = self._clock.now()
         context.account.say(f"{task.task_type} {'resumed' if entry.claim.resumed else 'started'}: {_about(task)}")
         status, error = self._perform(entry, context)
@@ -202,8 +221,11 @@ class Runner:
         """Run the operation: its status and error; no status when it is to go on after a restart."""
         task = entry.claim.task
         try:
+            entry.interrupt.check()
             if is_late(task, self._clock.now()):
                 raise OutOfTime("the deadline passed before it could start")
+            if not entry.claim.resumed and (rule := guards.refusal(task.task_type, self._settings.tasks)):
+                return "failed", rule  # Set while it waited. What was begun is not left half done.
             OPERATIONS[task.task_type](entry.parameters, context)
         except Suspended:
             return None, None
@@ -221,7 +243,8 @@ class Runner:
             return "failed", f"unexpected {type(error).__name__}: {error}"
         return "success", None
 
-    def _context(self, claim: Claim) -> Context:
+    def _context(self, entry: Entry) -> Context:
+        claim = entry.claim
         return Context(
             task=claim.task,
             settings=self._settings,
@@ -231,7 +254,7 @@ class Runner:
             clock=self._clock,
             deadline=Deadline.until(claim.task.deadline, self._clock),
             account=Account(self._clock),
-            interrupt=Interrupt(),
+            interrupt=entry.interrupt,
             cordoning=self._cordoning,
             notes=dict(claim.notes),
             record=lambda notes: self._journal.note(claim, **notes),
@@ -274,9 +297,14 @@ class Runner:
             threading.Event().wait(0.5)
         _logger.warning("the result was not delivered within %d s; it goes on all the same", DELIVERY_SECONDS)
 
-    def _finish_unstarted(self, entry: Entry, reason: str) -> None:
-        with self._journal_lock:
-            self._answer(entry.claim.task.task_id, entry.claim.task.task_type, "failed", reason)
+    def _finish_unstarted(self, entry: Entry, status: Status, reason: str) -> None:
+        """Answer a task that was withdrawn; it waits again when the queue does not take the answer."""
+        try:
+            with self._journal_lock:
+                self._answer(entry.task_id, entry.claim.task.task_type, status, reason)
+        except TemporaryError as error:
+            _logger.warning("the answer cannot be queued, it is given when the task's turn comes: %s", error)
+            self._backlog.put_back(entry)
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -292,11 +320,13 @@ class Runner:
         waiting = self._backlog.close()
         if kind is HandedBack:
             for entry in waiting:
-                self._finish_unstarted(entry, "the agent was shut down before the task started; send it again")
+                with logs.context(task_id=entry.task_id):
+                    reason = "the agent was shut down before the task started; send it again"
+                    self._finish_unstarted(entry, "failed", reason)
         deadline = Deadline.after(seconds, self._clock)
         self._join(deadline)
-        for running in list(self._running.values()):
-            running.context.interrupt.request(kind)
+        for entry in self._backlog.taken():
+            entry.interrupt.request(kind)
         self._join(Deadline.after(5.0, self._clock))
         self._evictor.close()
 

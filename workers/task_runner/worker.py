@@ -111,6 +111,7 @@ class TaskRunner(Worker):
                 _logger.warning("ignored a frame of the stream: %s", push.why)
 
     def show(self) -> float:
+        self._runner.expire()
         self._runner.show()
         self._process.facts["tasks_in_progress"] = self._runner.in_progress
         return 1.0

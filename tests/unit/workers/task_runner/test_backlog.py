@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from shared.schemas.parameters import PARAMETERS, CordonNode, DeletePod, Parameters
+from tests.unit.conftest import NOON
 from tests.unit.workers.task_runner.conftest import task
 from workers.task_runner.backlog import Backlog, Entry, target_of
 from workers.task_runner.journal import Claim
@@ -103,6 +105,52 @@ def test_a_task_that_waits_can_be_withdrawn_and_one_that_runs_cannot() -> None:
     assert backlog.withdraw("b") is None
     assert backlog.withdraw("nobody") is None
     assert order(backlog) == ["c"]
+
+
+def test_what_was_withdrawn_may_be_put_back_in_its_place() -> None:
+    backlog = Backlog()
+    for number in (1, 2, 3):
+        add(backlog, f"p{number}", priority=number)
+    entry = backlog.withdraw("p2")
+    assert entry is not None
+    backlog.put_back(entry)
+    assert order(backlog) == ["p1", "p2", "p3"]
+
+
+def test_what_was_taken_is_known_until_it_is_done() -> None:
+    backlog = Backlog()
+    add(backlog, "a")
+    assert backlog.taken() == []
+    entry = taken(backlog)
+    assert backlog.taken() == [entry]
+    backlog.done(entry)
+    assert backlog.taken() == []
+
+
+def test_tasks_whose_time_passes_while_they_wait_are_withdrawn_then() -> None:
+    backlog = Backlog()
+    add(backlog, "late", deadline=NOON.isoformat())
+    add(backlog, "early", deadline=(NOON + timedelta(seconds=1)).isoformat())
+    assert backlog.withdraw_late(NOON - timedelta(seconds=1)) == []
+    assert [entry.task_id for entry in backlog.withdraw_late(NOON)] == ["late"]
+    assert order(backlog) == ["early"]
+
+
+def test_the_size_of_what_waits_is_known() -> None:
+    backlog = Backlog()
+    assert backlog.bytes == 0
+    add(backlog, "a")
+    one = backlog.bytes
+    assert one > 100
+    add(backlog, "b")
+    assert backlog.bytes == 2 * one
+    backlog.done(taken(backlog))
+    assert backlog.bytes == one
+    backlog.withdraw("b")
+    assert backlog.bytes == 0
+    add(backlog, "c")
+    backlog.close()
+    assert (backlog.bytes, len(backlog)) == (0, 0)
 
 
 def test_closing_hands_out_nothing_more_and_returns_what_waited_in_order() -> None:

@@ -114,6 +114,24 @@ def test_of_a_finished_task_a_little_of_its_logs_is_kept(queue: MemoryQueue) -> 
     assert len(kept) < 1100
 
 
+def test_of_its_error_too(queue: MemoryQueue) -> None:
+    journal = Journal(queue)
+    journal.finish(result().model_copy(update={"error": "no " * 5000}), NOON)
+    assert len(results(queue)[0]["error"]) == 15_000
+    assert len(value(queue.get_state("task/")["task/task-1"])["result"]["error"]) < 1100
+
+
+def test_a_record_nobody_can_read_is_left_alone_and_said(queue: MemoryQueue, caplog: pytest.LogCaptureFixture) -> None:
+    """Another version may have written it."""
+    odd = {"task": {"task_id": 7}, "notes": {}}
+    records = {"task/a": odd, "task/b": {"result": 1, "at": "never"}, "task/c": 7, "task/d": {}}
+    queue.set_state(records, durable=True)
+    Journal(queue).claim(task())
+    assert [claim.task.task_id for claim in Journal(queue).load()] == ["task-1"]
+    assert caplog.text.count("cannot be read, it is left alone") == 4
+    assert set(queue.get_state("task/")) == {*records, "task/task-1"}
+
+
 def test_a_finished_task_can_be_answered_again(queue: MemoryQueue) -> None:
     journal = Journal(queue)
     journal.finish(result(), NOON)
