@@ -1,6 +1,18 @@
 """What is healthy and what is ready: pure decisions with a truth table in tests/unit/workers/health.
 
 ``/health`` is about this pod's own faults only: restarting it would not bring Central or the API server back.
+
+How soon each fault shows, at the latest (the looks are a second apart, and supervisord is asked every five):
+
+| fault | seen after | ``/ready`` | ``/health`` |
+|---|---|---|---|
+| the broker does not answer | 3 s | red | red |
+| supervisord gave a worker up | 6 s | red | red |
+| a worker says nothing | 20 s + 1 s, not in its first 60 s | red | red if it hung within the last 10 min, too |
+| a loop is late | its patience (30 s to 300 s) + 6 s | red | likewise |
+| the health worker itself hangs | 10 s | red | red |
+| a worker starts, crashes, or was stopped by a person | 6 s | red | green |
+| Central or the API server is not connected | the failed call + 2 s | red | green |
 """
 
 from __future__ import annotations
@@ -14,10 +26,14 @@ START_ALLOWANCE = 60.0
 SILENCE = 20.0
 """Seconds after which a worker that publishes every five is hung, or cannot reach the queue."""
 
-_GIVEN_UP = ("fatal", "exited", "unknown")
+_ROUNDING = 1.0
+"""Seconds by which ``running_for`` may be wrong: supervisord counts whole ones."""
+
+_GIVEN_UP = ("fatal", "unknown")
 """supervisord's states of a program that will not come back by itself."""
 
-_COMING = ("starting", "backoff")
+_COMING = ("starting", "backoff", "exited")
+"""And of one that will: with ``autorestart=true``, exited is the moment before it is started again."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +53,22 @@ class WorkerFacts:
 
 
 def worker_state(facts: WorkerFacts) -> str:
-    """One word: running, starting, stale (hung), stopped, or supervisord's own for what it gave up."""
-    if facts.supervised in _GIVEN_UP:
+    """One word: running, starting, stale (hung), stopped, or supervisord's own for what it gave up.
+
+    What was said before the process was started says nothing about it. In doubt, good news counts and bad does not.
+    """
+    if facts.supervised in _GIVEN_UP or facts.supervised in ("stopped", "stopping"):
         return facts.supervised
-    if facts.supervised in ("stopped", "stopping"):
-        return facts.supervised
-    if facts.age is None or facts.supervised in _COMING:
-        late = facts.running_for is not None and facts.running_for > START_ALLOWANCE
-        return "stale" if late and facts.supervised not in _COMING else "starting"
-    if facts.age > SILENCE or facts.overdue:
-        young = facts.running_for is not None and facts.running_for <= START_ALLOWANCE
-        return "starting" if young and not facts.overdue else "stale"
-    return "running"
+    if facts.supervised in _COMING:
+        return "starting"
+    lifetime = float("inf") if facts.running_for is None else facts.running_for
+    age = float("inf") if facts.age is None or facts.age > lifetime + _ROUNDING else facts.age
+    if facts.overdue and age <= lifetime - _ROUNDING:
+        return "stale"
+    if age <= SILENCE:
+        return "running"
+    never_spoke = facts.running_for is None and facts.age is None
+    return "starting" if never_spoke or lifetime <= START_ALLOWANCE else "stale"
 
 
 @dataclass(frozen=True)

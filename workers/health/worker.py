@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +62,9 @@ class HealthWorker(Worker):
             Loop("http", self._serve, patience=float("inf")),
         ]
 
+    def _now(self) -> float:
+        return self._process.clock.monotonic()
+
     def _serve(self) -> float:
         self.server.serve_forever(poll_interval=0.5)
         return 0.0
@@ -97,7 +99,7 @@ class HealthWorker(Worker):
         return 200, PROMETHEUS, render(self._totals or Totals())
 
     def _verdict(self) -> Verdict:
-        now = time.monotonic()
+        now = self._now()
         if self._assessment is not None and now - self._assessment.at < _STALE_VERDICT:
             return self._assessment.verdict
         starting = self._assessment is None and self._process.uptime < _STALE_VERDICT
@@ -118,7 +120,7 @@ class HealthWorker(Worker):
         workers = {name: self._facts(name, entries) for name in PROGRAMS}
         registered = REGISTRATION in entries
         verdict = judge(workers, alive, registered, self._restarted_lately())
-        self._assessment = _Assessment(verdict, time.monotonic())
+        self._assessment = _Assessment(verdict, self._now())
         self._restart_hung(workers)
         self._count(workers, entries, verdict)
         if alive:
@@ -137,7 +139,7 @@ class HealthWorker(Worker):
         said = value(entry) if entry is not None else {}
         return WorkerFacts(
             supervised=supervised.word if supervised else None,
-            running_for=supervised.since_start if supervised else None,
+            running_for=supervised.since_start + self._now() - self._asked_supervisord if supervised else None,
             age=entry.age if entry is not None else None,
             overdue=said.get("overdue", {}),
             connections={to: c for to, c in said.get("connections", {}).items() if to != "stream"},
@@ -145,9 +147,9 @@ class HealthWorker(Worker):
 
     def _ask_supervisord(self) -> None:
         settled = all(program.word == "running" for program in self._supervised.values()) and self._supervised
-        if settled and time.monotonic() - self._asked_supervisord < _ASK_SUPERVISORD:
+        if settled and self._now() - self._asked_supervisord < _ASK_SUPERVISORD:
             return
-        self._asked_supervisord = time.monotonic()
+        self._asked_supervisord = self._now()
         try:
             self._supervised = self._process.programs.states()
         except SupervisorUnavailable as error:
@@ -155,7 +157,7 @@ class HealthWorker(Worker):
             self._supervised = {}
 
     def _restarted_lately(self) -> frozenset[str]:
-        now = time.monotonic()
+        now = self._now()
         self._restarted = {name: at for name, at in self._restarted.items() if now - at < _FORGIVE}
         return frozenset(self._restarted)
 
@@ -165,7 +167,8 @@ class HealthWorker(Worker):
                 continue
             late = ", ".join(f"{loop} by {seconds:g} s" for loop, seconds in facts.overdue.items())
             _logger.error("worker %s hangs (%s); restarting it", name, late or "it says nothing")
-            self._restarted[name] = time.monotonic()
+            self._restarted[name] = self._now()
+            self._asked_supervisord = float("-inf")  # Or the new process would be taken for the old one.
             try:
                 self._process.programs.restart(name)
             except SupervisorUnavailable as error:
