@@ -21,6 +21,9 @@ BUDGET_PAUSE = 5.0
 
 _BUDGET_NAME = re.compile(r"""(?:disruption budget |poddisruptionbudget\S* ")([a-z0-9][-a-z0-9.]*)""")
 
+_ADMISSION = ("admission webhook", "ValidatingAdmissionPolicy")
+"""Words by which a denial is known to be an admission rule's of the cluster's owner."""
+
 
 class Verdict(Enum):
     """What an eviction's answer means for the pod."""
@@ -32,7 +35,7 @@ class Verdict(Enum):
     BLOCKED = "blocked"
     """A disruption budget does not allow it now."""
     DENIED = "denied"
-    """An admission webhook refuses; it may change its mind."""
+    """An admission webhook or policy refuses; it may change its mind."""
     RETRY = "retry"
     """The API server is busy or failing, or the namespace is going: try again."""
     REFUSED = "refused"
@@ -104,8 +107,9 @@ def outcome_of(answer: Answer, pod: Pod) -> Outcome:
         return Outcome(Verdict.ACCEPTED, code, "evicted")
     status = parse_status(code, answer.body)
     said = status.message or status.reason or f"status {code}"
-    if "admission webhook" in said and 400 <= code < 500:
+    if 400 <= code < 500 and any(words in said for words in _ADMISSION):
         # The code is the webhook's own, 400 if it gives none: a 404 or 429 of its making says nothing of the pod.
+        # A policy's is 422, unless it says otherwise.
         return Outcome(Verdict.DENIED, code, said, BUDGET_PAUSE)
     if code == 404 or (code == 409 and "UID in the precondition" in said):
         # The UID precondition: the pod we meant is gone and its name is taken.

@@ -20,7 +20,7 @@ STUCK_AFTER = 60.0
 _SLOWEST_RETRY = 8.0
 """Seconds the pause grows to while the API server throttles or fails, unless it asks for more."""
 
-_WEBHOOK = re.compile(r'admission webhook "([^"]+)"')
+_ADMISSION = re.compile(r"""admission (webhook) "([^"]+)"|ValidatingAdmission(Policy) '([^']+)'""")
 
 
 class Stage(Enum):
@@ -229,6 +229,7 @@ def why_stuck(pod: Pod, wall: float) -> str | None:
 
 def _holder(outcome: Outcome) -> str:
     if outcome.verdict is Verdict.DENIED:
-        webhook = _WEBHOOK.search(outcome.detail)
-        return f"webhook {webhook[1]}" if webhook else "an admission rule"
+        rule = _ADMISSION.search(outcome.detail)
+        kind, name = (part for part in rule.groups() if part) if rule else ("", "")
+        return f"{kind.lower()} {name}" if rule else "an admission rule"
     return f"budget {outcome.budget}" if outcome.budget else "a disruption budget"

@@ -80,6 +80,7 @@ TOO_BIG = (
     " controller"
 )
 WEBHOOK = 'admission webhook "guard.example.com" denied the request: not today'
+POLICY = "pods \"web-0\" is forbidden: ValidatingAdmissionPolicy 'guard' with binding 'guard' denied request: not today"
 THROTTLED = b"Too many requests, please try again later.\n"
 
 RULES: dict[str, tuple[Answer, Outcome]] = {
@@ -149,7 +150,8 @@ RULES: dict[str, tuple[Answer, Outcome]] = {
         Outcome(Verdict.DENIED, 429, WEBHOOK, BUDGET_PAUSE),
     ),
     "16: a webhook's own 404": (status(404, WEBHOOK), Outcome(Verdict.DENIED, 404, WEBHOOK, BUDGET_PAUSE)),
-    "16: some other policy": (
+    "16: an admission policy": (status(422, POLICY, "Invalid"), Outcome(Verdict.DENIED, 422, POLICY, BUDGET_PAUSE)),
+    "16: some other rule": (
         forbidden('pods "web-0" is forbidden: not while the moon is full'),
         Outcome(Verdict.DENIED, 403, 'pods "web-0" is forbidden: not while the moon is full', BUDGET_PAUSE),
     ),

@@ -255,13 +255,20 @@ def test_9_a_pod_whose_tier_had_no_turn_says_so() -> None:
     assert "not asked: pods of an earlier tier go first" in describe(critical, now=3, wall=NOON.timestamp())
 
 
-def test_a_webhook_that_holds_a_pod_is_named() -> None:
+@pytest.mark.parametrize(
+    ("said", "holder"),
+    [
+        ('admission webhook "guard.example.com" denied the request: not today', "webhook guard.example.com"),
+        ("ValidatingAdmissionPolicy 'guard' with binding 'b' denied request: not today", "policy guard"),
+        ("not while the moon is full", "an admission rule"),
+    ],
+)
+def test_an_admission_rule_that_holds_a_pod_is_named(said: str, holder: str) -> None:
     departures = begun()
     departures.due(0)
-    said = 'admission webhook "guard.example.com" denied the request: not today'
     departures.answered("uid-web-0", Outcome(Verdict.DENIED, 403, said, pause=5.0), 10)
     line = describe(the(departures), now=70, wall=NOON.timestamp())
-    assert f"HTTP 403: {said}; webhook guard.example.com held it for 60 s" in line
+    assert f"HTTP 403: {said}; {holder} held it for 60 s" in line
 
 
 def test_the_time_a_pod_was_held_ends_when_it_is_let_go() -> None:
