@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.kube.connection import Kube
+from tests.integration.drain.fixtures import ground, real_cluster, start, tasks  # noqa: F401
 from tests.sim.agent import ROOT, Agent
 from tests.sim.central.server import Central
 from tests.sim.kube.cluster import Cluster

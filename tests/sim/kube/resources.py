@@ -57,6 +57,7 @@ DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet", short=("ds",), a
 JOBS = Resource("batch", "v1", "jobs", "Job", all=True)
 BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short=("pdb",))
 VOLUME_ATTACHMENTS = Resource("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", namespaced=False)
+VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",))
 NODE_METRICS = Resource(
     "metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", namespaced=False, verbs=("get", "list"), status=False
 )
@@ -72,7 +73,7 @@ REVIEWS = Resource(
 
 STORED = (
     NODES, PODS, EVENTS, NAMESPACES, REPLICATION_CONTROLLERS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS,
-    DAEMON_SETS, JOBS, BUDGETS, VOLUME_ATTACHMENTS,
+    DAEMON_SETS, JOBS, BUDGETS, VOLUME_ATTACHMENTS, VOLUME_CLAIMS,
 )  # fmt: skip
 METRICS = (NODE_METRICS, POD_METRICS)
 RESOURCES = (*STORED, *METRICS, SELF_REVIEWS, REVIEWS)

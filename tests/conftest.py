@@ -1,0 +1,29 @@
+"""What the whole suite can be told: which cluster to try tasks on."""
+
+from __future__ import annotations
+
+import pytest
+
+SIMULATOR = "simulator: needs an answer that only the simulator gives to order; not for --kubeconfig"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kubeconfig",
+        metavar="PATH",
+        help="try tasks on this cluster instead of the simulator, as its administrator; two of its nodes must carry"
+        " the label drain-tests=allowed: they are cordoned, tainted and drained",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", SIMULATOR)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a real cluster the tests that need the simulator are left out, and counted as such."""
+    if config.getoption("--kubeconfig") is None:
+        return
+    left_out = [item for item in items if item.get_closest_marker("simulator")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("simulator")]
