@@ -5,6 +5,7 @@ Bounded: it remembers the most recent ids only, whatever the cluster's size.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -41,38 +42,50 @@ class Allowance:
 @dataclass
 class _Known:
     event: ClusterEvent
+    sent: ClusterEvent
     sent_at: float
-    changed: bool
+
+    def changed(self, window: float) -> bool:
+        """Whether there is more to tell: it happened again. Another sight of the same is no news."""
+        later = (self.event.last_seen - self.sent.last_seen).total_seconds()
+        return self.event.count > self.sent.count or later >= window
 
 
 class Aggregator:
-    """Not thread-safe. Times are monotonic seconds that the caller passes in."""
+    """Thread-safe: watches share one, as they see the same things. Times are monotonic seconds of the caller."""
 
     def __init__(self, window: float = WINDOW_SECONDS, remembered: int = REMEMBERED) -> None:
         self._window = window
         self._remembered = remembered
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._waiting: set[str] = set()
+        """Ids of which there is more to tell: in a storm of first sights, none of thousands."""
+        self._lock = threading.Lock()
 
     def offer(self, event: ClusterEvent, now: float) -> ClusterEvent | None:
         """``event`` if it is to be forwarded now; a repeat is kept for ``due``."""
-        known = self._known.get(event.event_id)
-        if known is None:
-            self._known[event.event_id] = _Known(event, now, changed=False)
-            if len(self._known) > self._remembered:
-                self._known.popitem(last=False)
-            return event
-        self._known.move_to_end(event.event_id)
-        merged = merge(known.event, event)
-        if merged != known.event:
-            known.event, known.changed = merged, True
-        return None
+        with self._lock:
+            known = self._known.get(event.event_id)
+            if known is None:
+                self._known[event.event_id] = _Known(event, event, now)
+                if len(self._known) > self._remembered:
+                    forgotten, _ = self._known.popitem(last=False)
+                    self._waiting.discard(forgotten)
+                return event
+            self._known.move_to_end(event.event_id)
+            known.event = merge(known.event, event)
+            if known.changed(self._window):
+                self._waiting.add(event.event_id)
+            return None
 
     def due(self, now: float) -> list[ClusterEvent]:
         """Repeats whose window is over, each with its count so far."""
-        ready = [known for known in self._known.values() if known.changed and now - known.sent_at >= self._window]
-        for known in ready:
-            known.sent_at, known.changed = now, False
-        return [known.event for known in ready]
+        with self._lock:
+            ready = [id_ for id_ in self._waiting if now - self._known[id_].sent_at >= self._window]
+            for id_ in ready:
+                self._waiting.remove(id_)
+                self._known[id_].sent, self._known[id_].sent_at = self._known[id_].event, now
+            return sorted((self._known[id_].event for id_ in ready), key=lambda event: event.last_seen)
 
 
 def merge(known: ClusterEvent, seen: ClusterEvent) -> ClusterEvent:

@@ -1,8 +1,11 @@
-"""How far a watch came, kept with what was forwarded, so that a restart neither loses nor repeats."""
+"""How far a watch came, kept with what was forwarded, so that a restart neither loses nor repeats.
+
+Saved with every put, so it is small: what was forwarded lately stands in pieces, of which a put writes the last.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,36 +15,43 @@ from shared.timing import iso
 LATENESS = timedelta(minutes=5)
 """How long after it happened something may show up, clocks of nodes being what they are."""
 
-RECENT = 1000
-"""Ids of what was forwarded last that a restart remembers, for each watch."""
+PIECE = 50
+PIECES = 20
+"""Ids in a piece, and pieces: so many forwarded last does a restart remember, for each watch."""
+
+_RECENT = "/recent/"
 
 
 class Checkpoint:
     """One watch's resourceVersion, the time up to which it saw everything, and the ids forwarded lately."""
 
-    def __init__(self, record: Any = None) -> None:
-        kept = record if isinstance(record, dict) else {}
+    def __init__(self, key: str, saved: Mapping[str, Any]) -> None:
+        """``saved`` is what all watches saved: they may see the same things."""
+        kept = saved.get(key)
+        if not isinstance(kept, dict):
+            kept = {}
         moment = kept.get("time")
         self.version: str = kept.get("version", "")
         self.time = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
-        self._recent: dict[str, tuple[float, int]] = {
-            event_id: (last[0], last[1])
-            for event_id, last in kept.get("recent", {}).items()
-            if isinstance(last, list) and len(last) == 2
-        }
-        """Ids to when it was last seen (epoch seconds) and how often."""
-        self._before = dict(self._recent)
+        self._key = key
+        self._number = int(kept.get("piece", 0))
+        self._pieces: dict[str, dict[str, int]] = {}
+        """Those to be saved, by key; the last one is being filled."""
+        self._piece = _ids(saved.get(self._piece_key))
+        self._before: dict[str, int] = {}
+        """Ids to how often each was seen by the time it was forwarded."""
+        for ids in (_ids(record) for name, record in saved.items() if _RECENT in name):
+            for event_id, count in ids.items():
+                self._before[event_id] = max(count, self._before.get(event_id, 0))
 
-    def record(self) -> dict[str, Any]:
-        """The JSON form. Ids that the time alone will rule out are left out, and so is what is too much."""
-        if self.time is not None:
-            oldest = (self.time - LATENESS).timestamp()
-            self._recent = {event_id: last for event_id, last in self._recent.items() if last[0] >= oldest}
-        return {
-            "version": self.version,
-            "time": iso(self.time) if self.time else None,
-            "recent": dict(list(self._recent.items())[-RECENT:]),
-        }
+    def unsaved(self) -> dict[str, Any]:
+        """What is to be saved, as durable state of the queue."""
+        moment = iso(self.time) if self.time else None
+        return {self._key: {"version": self.version, "time": moment, "piece": self._number}, **self._pieces}
+
+    def saved(self) -> None:
+        """What ``unsaved`` gave is safe."""
+        self._pieces = {}
 
     def moved(self, version: str, now: datetime) -> None:
         """The watch has seen everything up to ``version``, which is ``now``."""
@@ -56,9 +66,20 @@ class Checkpoint:
         """
         if self.time is not None and event.last_seen < self.time - LATENESS:
             return False
-        _, count = self._before.get(event.event_id, (0.0, 0))
-        return event.count > count
+        return event.count > self._before.get(event.event_id, 0)
 
     def forwarded(self, events: Iterable[ClusterEvent]) -> None:
-        """Remember their ids for the next start."""
-        self._recent.update((event.event_id, (event.last_seen.timestamp(), event.count)) for event in events)
+        """Remember their ids for the next start, in the place of the oldest."""
+        for event in events:
+            if len(self._piece) >= PIECE:
+                self._number, self._piece = (self._number + 1) % PIECES, {}
+            self._piece[event.event_id] = event.count
+            self._pieces[self._piece_key] = self._piece
+
+    @property
+    def _piece_key(self) -> str:
+        return f"{self._key}{_RECENT}{self._number}"
+
+
+def _ids(record: Any) -> dict[str, int]:
+    return dict(record) if isinstance(record, dict) else {}

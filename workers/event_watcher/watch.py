@@ -44,6 +44,7 @@ class Watch(Generic[T]):
         clock: Clock,
         enrich: Callable[[ClusterEvent], ClusterEvent] = lambda event: event,
         list_at_first: bool = False,
+        aggregator: Aggregator | None = None,
     ) -> None:
         self._name = name
         self._key = CHECKPOINT + name
@@ -53,7 +54,7 @@ class Watch(Generic[T]):
         self._clock = clock
         self._enrich = enrich
         self._list_at_first = list_at_first
-        self._aggregator = Aggregator()
+        self._aggregator = aggregator or Aggregator()
         self._allowance = Allowance()
         self._unsent: list[ClusterEvent] = []
         """What the queue did not take yet. While it does not, nothing more is read from the watch."""
@@ -70,7 +71,7 @@ class Watch(Generic[T]):
         """
         checkpoint = self._load()
         with self._lock:
-            self._forward([], checkpoint)
+            self._forward(checkpoint)
         if not checkpoint.version:
             self._catch_up(checkpoint, alive)
             with self._lock:
@@ -82,9 +83,9 @@ class Watch(Generic[T]):
                 if not bunch:
                     continue
                 with self._lock:
-                    news = self._news((c.object for c in bunch if c.object and c.kind != "DELETED"), checkpoint)
+                    self._take_in((c.object for c in bunch if c.object and c.kind != "DELETED"), checkpoint)
                     checkpoint.moved(bunch[-1].version, self._clock.now())
-                    self._forward(news, checkpoint)
+                    self._forward(checkpoint)
         except Gone as error:
             _logger.info("%s: %s; listing what happened since", self._name, error)
             checkpoint.version = ""
@@ -101,8 +102,8 @@ class Watch(Generic[T]):
 
     def _load(self) -> Checkpoint:
         if self._checkpoint is None:
-            entry = self._queue.get_state(self._key).get(self._key)
-            self._checkpoint = Checkpoint(value(entry) if entry is not None else None)
+            saved = {key: value(entry) for key, entry in self._queue.get_state(CHECKPOINT).items()}
+            self._checkpoint = Checkpoint(self._key, saved)
         return self._checkpoint
 
     def _catch_up(self, checkpoint: Checkpoint, alive: Callable[[], None]) -> None:
@@ -116,13 +117,14 @@ class Watch(Generic[T]):
             if not look:
                 break
             with self._lock:
-                self._forward(self._news(page.items, checkpoint), checkpoint)
+                self._take_in(page.items, checkpoint)
+                self._forward(checkpoint)
             alive()
         checkpoint.moved(version, begun)
 
-    def _news(self, items: Iterable[T], checkpoint: Checkpoint) -> list[ClusterEvent]:
-        """The occurrences among ``items`` that are to be forwarded now: first sights, and not too many."""
-        now, news = time.monotonic(), []
+    def _take_in(self, items: Iterable[T], checkpoint: Checkpoint) -> None:
+        """Note the occurrences among ``items`` that are to be forwarded now: first sights, and not too many."""
+        now = time.monotonic()
         for item in items:
             for event in self._select(item):
                 if not checkpoint.is_news(event):
@@ -132,24 +134,24 @@ class Watch(Generic[T]):
                 if first is None:
                     continue
                 if self._allowance.lets_through(event.event_type, now):
-                    news.append(self._enrich(first))
+                    self._unsent.append(self._enrich(first))
                 else:
                     telemetry.EVENTS_DROPPED.labels(event.event_type).inc()
-        return news
 
-    def _forward(self, news: list[ClusterEvent], checkpoint: Checkpoint) -> None:
-        """Put ``news`` and the repeats that are due on the queue; save the checkpoint once in a while."""
+    def _forward(self, checkpoint: Checkpoint) -> None:
+        """Put what was noted and the repeats that are due on the queue; save the checkpoint once in a while."""
         now = time.monotonic()
-        self._unsent += news + self._aggregator.due(now)
+        self._unsent += self._aggregator.due(now)
         if self._unsent or now - self._saved_at > SAVE_SECONDS:
             self._put_unsent(checkpoint)
 
     def _put_unsent(self, checkpoint: Checkpoint) -> None:
         """Events and checkpoint in one transaction: neither is ever there without the other."""
         events = self._unsent
-        checkpoint.forwarded(events)
         messages = [(f"{event.event_id}/{event.count}", event.to_json()) for event in events]
-        self._queue.put(EVENTS, messages, {self._key: checkpoint.record()})
+        checkpoint.forwarded(events)
+        self._queue.put(EVENTS, messages, checkpoint.unsaved())
+        checkpoint.saved()
         self._unsent, self._saved_at = [], time.monotonic()
         for event in events:
             telemetry.EVENTS_PUT.labels(event.event_type).inc()

@@ -17,7 +17,7 @@ from shared.kube.pods import pod_path
 from shared.kube.reads import Resource
 from shared.lifecycle import Loop, Process, Worker
 from shared.schemas.events import ClusterEvent
-from workers.event_watcher.aggregate import Allowance
+from workers.event_watcher.aggregate import Aggregator, Allowance
 from workers.event_watcher.objects import Event, Pod
 from workers.event_watcher.select import from_event, from_node, from_pod, is_node_not_ready, owner_name
 from workers.event_watcher.watch import Watch
@@ -35,14 +35,16 @@ class EventWatcher(Worker):
         self._nodes = Nodes(kube)
         self._looks = Allowance(rate=5.0, burst=20)
         self._pod_decoder = msgspec.json.Decoder(Pod)
-        queue, clock = process.queue, process.clock
+        queue, clock, shared = process.queue, process.clock, Aggregator()
         namespace = self._only_namespace()
         pods = Resource(kube, f"{namespace}/pods", Pod)
         events = Resource(kube, f"{namespace}/events", Event)
         self._watches: dict[str, Watch[Any]] = {
-            "events": Watch("events", events, self._select_event, queue, clock, self._with_owner),
-            "pods": Watch("pods", pods, self._select_pod, queue, clock),
-            "nodes": Watch("nodes", self._nodes, self._select_node, queue, clock, list_at_first=True),
+            "events": Watch("events", events, self._select_event, queue, clock, self._with_owner, aggregator=shared),
+            "pods": Watch("pods", pods, self._select_pod, queue, clock, aggregator=shared),
+            "nodes": Watch(
+                "nodes", self._nodes, self._select_node, queue, clock, list_at_first=True, aggregator=shared
+            ),
         }
 
     def _only_namespace(self) -> str:

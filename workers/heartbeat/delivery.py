@@ -14,6 +14,7 @@ from shared.errors import PermanentError, TemporaryError
 from shared.logs import cut_middle
 from shared.queue.client import Queue
 from shared.queue.messages import EVENTS, RESULTS, TOPICS, Leased
+from shared.timing import SYSTEM_CLOCK, Clock
 
 LEASE_SECONDS = 120.0
 """Longer than any one delivery takes with its time-outs."""
@@ -21,6 +22,9 @@ LEASE_SECONDS = 120.0
 BATCH_MESSAGES = 200
 BATCH_BYTES = 256 * 1024
 """Size of one POST of events, before compression."""
+
+EVENTS_PAUSE = 0.5
+"""Seconds after a post of events in which the next ones gather: a storm begins at once and goes on in batches."""
 
 _CUT_LOGS = (16 * 1024, 1024)
 """Characters a result's logs are cut to, one after the other, when Central finds it too large."""
@@ -37,8 +41,10 @@ _logger = logging.getLogger(__name__)
 class Delivery:
     """Moves messages from ``queue`` to Central."""
 
-    def __init__(self, queue: Queue, client: CentralClient, cluster_id: str) -> None:
+    def __init__(self, queue: Queue, client: CentralClient, cluster_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self._queue = queue
+        self._clock = clock
+        self._gathering_until = clock.monotonic()
         self._client = client
         self._cluster_id = cluster_id
         self._failures: dict[str, int] = {}
@@ -46,10 +52,16 @@ class Delivery:
     def deliver_next(self, wait: float) -> bool:
         """Deliver what a lease hands out; whether there was anything within ``wait`` seconds.
 
+        While events gather, only results are handed out. Without a ``wait`` nothing gathers.
+
         Raises:
             TemporaryError, AuthenticationError: Central does not take it now; everything is queued again.
         """
-        leased = self._queue.lease(TOPICS, BATCH_MESSAGES, LEASE_SECONDS, wait)
+        gathering = self._gathering_until - self._clock.monotonic()
+        if wait and gathering > 0.0:
+            leased = self._queue.lease((RESULTS,), BATCH_MESSAGES, LEASE_SECONDS, min(wait, gathering))
+        else:
+            leased = self._queue.lease(TOPICS, BATCH_MESSAGES, LEASE_SECONDS, wait)
         undelivered = {message.id for message in leased}
         try:
             for batch in _batches(leased):
@@ -58,6 +70,8 @@ class Delivery:
         finally:
             if undelivered:
                 self._queue.release(undelivered)
+        if leased and leased[0].topic == EVENTS and len(leased) < BATCH_MESSAGES:
+            self._gathering_until = self._clock.monotonic() + EVENTS_PAUSE
         return bool(leased)
 
     def _deliver(self, batch: Sequence[Leased]) -> None:

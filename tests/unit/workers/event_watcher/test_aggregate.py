@@ -46,6 +46,23 @@ def test_seeing_the_very_same_again_is_nothing_to_tell() -> None:
     assert aggregator.due(1000) == []
 
 
+def test_another_sight_of_it_is_nothing_to_tell_even_if_the_clocks_differ_a_little() -> None:
+    aggregator = Aggregator(window=60)
+    aggregator.offer(occurrence(), 0)
+    aggregator.offer(occurrence(last_seen=NOON + timedelta(seconds=2)), 1)
+    assert aggregator.due(1000) == []
+
+
+def test_it_happened_again_if_it_was_seen_much_later_whoever_counts() -> None:
+    """A scheduler with another reason writes another event, which begins at one."""
+    aggregator = Aggregator(window=60)
+    aggregator.offer(occurrence(), 0)
+    for seconds in (30, 59, 60):
+        aggregator.offer(occurrence(last_seen=NOON + timedelta(seconds=seconds)), seconds)
+    (repeat,) = aggregator.due(61)
+    assert repeat.last_seen == NOON + timedelta(seconds=60)
+
+
 def test_each_id_has_a_window_of_its_own() -> None:
     aggregator = Aggregator(window=60)
     aggregator.offer(occurrence("a"), 0)

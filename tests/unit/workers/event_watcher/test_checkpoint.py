@@ -10,75 +10,130 @@ import pytest
 
 from tests.unit.conftest import NOON
 from tests.unit.workers.event_watcher.conftest import occurrence
-from workers.event_watcher.checkpoint import LATENESS, RECENT, Checkpoint
+from workers.event_watcher.checkpoint import LATENESS, PIECE, PIECES, Checkpoint
+
+KEY = "checkpoint/pods"
 
 
-def restarted(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint as the next process reads it."""
-    return Checkpoint(json.loads(json.dumps(checkpoint.record())))
+class Disk:
+    """What is saved, and the checkpoint that goes on from there."""
+
+    def __init__(self, **saved: Any) -> None:
+        self.saved: dict[str, Any] = saved
+        self.written = 0
+        """Bytes of the last save."""
+
+    def begin(self, key: str = KEY) -> Checkpoint:
+        return Checkpoint(key, self.saved)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        text = json.dumps(checkpoint.unsaved())
+        self.saved.update(json.loads(text))
+        self.written = len(text)
+        checkpoint.saved()
+
+    def restarted(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The checkpoint as the next process reads it."""
+        self.save(checkpoint)
+        return self.begin()
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
 
 
 @pytest.mark.parametrize("record", [None, "garbage", 7, [], {}])
 def test_without_a_record_it_begins_at_the_beginning(record: Any) -> None:
-    checkpoint = Checkpoint(record)
+    checkpoint = Checkpoint(KEY, {KEY: record, f"{KEY}/recent/0": record})
     assert (checkpoint.version, checkpoint.time) == ("", None)
     assert checkpoint.is_news(occurrence())
 
 
-def test_it_survives_a_restart() -> None:
-    checkpoint = Checkpoint()
+def test_it_survives_a_restart(disk: Disk) -> None:
+    checkpoint = disk.begin()
     checkpoint.moved("42", NOON)
-    again = restarted(checkpoint)
+    again = disk.restarted(checkpoint)
     assert (again.version, again.time) == ("42", NOON)
 
 
-def test_what_was_forwarded_is_no_news_after_a_restart() -> None:
-    checkpoint = Checkpoint()
+def test_what_was_forwarded_is_no_news_after_a_restart(disk: Disk) -> None:
+    checkpoint = disk.begin()
     checkpoint.moved("42", NOON)
     checkpoint.forwarded([occurrence("a"), occurrence("b")])
-    again = restarted(checkpoint)
+    again = disk.restarted(checkpoint)
     assert [again.is_news(occurrence(event_id)) for event_id in ("a", "b", "c")] == [False, False, True]
 
 
-def test_a_record_of_another_form_is_no_trouble() -> None:
-    assert Checkpoint({"version": "7", "time": None, "recent": {"a": 1.5, "b": None}}).is_news(occurrence("a"))
+def test_what_another_watch_forwarded_before_the_restart_is_no_news_either(disk: Disk) -> None:
+    """An eviction shows in an event and in the pod: whichever watch comes second finds it told."""
+    other = disk.begin("checkpoint/events")
+    other.forwarded([occurrence("a")])
+    disk.save(other)
+    mine = disk.begin()
+    assert [mine.is_news(occurrence(event_id)) for event_id in ("a", "b")] == [False, True]
 
 
-def test_within_one_process_the_aggregator_knows_what_was_forwarded() -> None:
-    checkpoint = Checkpoint()
+def test_within_one_process_the_aggregator_knows_what_was_forwarded(disk: Disk) -> None:
+    checkpoint = disk.begin()
     checkpoint.forwarded([occurrence("a")])
     assert checkpoint.is_news(occurrence("a", count=2))
 
 
-def test_a_repeat_of_what_was_forwarded_before_the_restart_is_news() -> None:
+def test_a_repeat_of_what_was_forwarded_before_the_restart_is_news(disk: Disk) -> None:
     """A pod that cannot be scheduled for hours is one id; Central would hear of it never again."""
-    checkpoint = Checkpoint()
+    checkpoint = disk.begin()
     checkpoint.moved("42", NOON)
     checkpoint.forwarded([occurrence("a", count=3)])
-    again = restarted(checkpoint)
+    again = disk.restarted(checkpoint)
     assert again.is_news(occurrence("a", count=9, last_seen=NOON + timedelta(minutes=10)))
 
 
 @pytest.mark.parametrize(
     ("before", "news"), [(timedelta(0), True), (LATENESS, True), (LATENESS + timedelta(seconds=1), False)]
 )
-def test_what_is_older_than_the_checkpoint_is_history_give_or_take_latecomers(before: timedelta, news: bool) -> None:
-    checkpoint = Checkpoint()
+def test_what_is_older_than_the_checkpoint_is_history_give_or_take_latecomers(
+    disk: Disk, before: timedelta, news: bool
+) -> None:
+    checkpoint = disk.begin()
     checkpoint.moved("42", NOON)
     assert checkpoint.is_news(occurrence(last_seen=NOON - before)) is news
 
 
-def test_ids_that_time_alone_rules_out_are_not_kept() -> None:
-    checkpoint = Checkpoint()
-    checkpoint.forwarded([occurrence("old"), occurrence("new", last_seen=NOON + timedelta(hours=1))])
-    checkpoint.moved("42", NOON + timedelta(hours=1))
-    assert list(checkpoint.record()["recent"]) == ["new"]
+def test_what_is_remembered_is_bounded_and_is_the_last(disk: Disk) -> None:
+    checkpoint = disk.begin()
+    for number in range(3 * PIECE * PIECES):
+        checkpoint.forwarded([occurrence(f"id-{number}")])
+        disk.save(checkpoint)
+    again = disk.begin()
+    known = [number for number in range(3 * PIECE * PIECES) if not again.is_news(occurrence(f"id-{number}"))]
+    assert known == list(range(2 * PIECE * PIECES, 3 * PIECE * PIECES))
 
 
-def test_the_record_is_bounded_and_keeps_the_last() -> None:
-    checkpoint = Checkpoint()
-    checkpoint.moved("42", NOON)
-    checkpoint.forwarded(occurrence(f"id-{number}") for number in range(RECENT + 10))
-    kept = list(checkpoint.record()["recent"])
-    assert kept == [f"id-{number}" for number in range(10, RECENT + 10)]
-    assert len(json.dumps(checkpoint.record())) < 100_000
+def test_a_save_writes_little_however_much_is_remembered(disk: Disk) -> None:
+    checkpoint = disk.begin()
+    checkpoint.forwarded(occurrence(f"{number:032}") for number in range(PIECE * PIECES))
+    disk.save(checkpoint)
+    checkpoint.forwarded([occurrence("one more")])
+    disk.save(checkpoint)
+    assert disk.written < 200
+    checkpoint.moved("43", NOON)
+    disk.save(checkpoint)
+    assert set(checkpoint.unsaved()) == {KEY}
+
+
+def test_what_could_not_be_saved_is_saved_with_the_next(disk: Disk) -> None:
+    checkpoint = disk.begin()
+    checkpoint.forwarded(occurrence(f"id-{number}") for number in range(PIECE))
+    checkpoint.unsaved()  # and the queue had no room
+    checkpoint.forwarded([occurrence("next")])
+    again = disk.restarted(checkpoint)
+    assert not any(again.is_news(occurrence(event_id)) for event_id in ("id-0", f"id-{PIECE - 1}", "next"))
+
+
+def test_a_restart_goes_on_filling_where_it_was(disk: Disk) -> None:
+    for number in range(PIECE + 5):
+        checkpoint = disk.begin()
+        checkpoint.forwarded([occurrence(f"id-{number}")])
+        disk.save(checkpoint)
+    assert [len(disk.saved[f"{KEY}/recent/{piece}"]) for piece in (0, 1)] == [PIECE, 5]

@@ -21,6 +21,7 @@ from tests.unit.workers.metrics.conftest import empty_sample
 from workers.heartbeat.delivery import (
     BATCH_BYTES,
     BATCH_MESSAGES,
+    EVENTS_PAUSE,
     PARKED_SECONDS,
     PATIENT_TRIES,
     REMEMBERED_FAILURES,
@@ -35,7 +36,7 @@ class Outbox:
         self.central = central
         self.queue = MemoryQueue(clock=clock)
         self.client = CentralClient(central.url, "demo", Caller(ApiKey(key), "instance-1"))
-        self.delivery = Delivery(self.queue, self.client, "demo")
+        self.delivery = Delivery(self.queue, self.client, "demo", clock)
 
     def put_result(self, task_id: str, logs: str = "done") -> None:
         result = {
@@ -120,6 +121,43 @@ def test_no_batch_is_longer_or_heavier_than_allowed(outbox: Outbox) -> None:
     outbox.put_events(*heavy, message="x" * (BATCH_BYTES // 3))
     outbox.deliver_all()
     assert [len(batch) for batch in outbox.event_batches()][2:] == [2, 2, 1]
+
+
+def test_the_first_events_go_at_once_and_those_that_follow_gather(outbox: Outbox, clock: FakeClock) -> None:
+    """A post for each event of a storm would be a storm of posts."""
+    outbox.put_events("e1")
+    assert outbox.delivery.deliver_next(wait=0.01)
+    for name in ("e2", "e3"):
+        outbox.put_events(name)
+        assert not outbox.delivery.deliver_next(wait=0.01)
+    clock.advance(EVENTS_PAUSE)
+    assert outbox.delivery.deliver_next(wait=0.01)
+    assert outbox.event_batches() == [["e1"], ["e2", "e3"]]
+
+
+def test_while_events_gather_results_go_and_metrics_keep_their_place(outbox: Outbox, clock: FakeClock) -> None:
+    outbox.put_events("e1")
+    outbox.delivery.deliver_next(wait=0.01)
+    outbox.put_sample("s1")
+    outbox.put_events("e2")
+    outbox.put_result("t1")
+    while outbox.delivery.deliver_next(wait=0.01):
+        pass
+    clock.advance(EVENTS_PAUSE)
+    while outbox.delivery.deliver_next(wait=0.01) or outbox.depth():
+        clock.advance(EVENTS_PAUSE)
+    assert [arrival.call for arrival in outbox.central.ledger.arrivals] == ["events", "result", "events", "metrics"]
+
+
+def test_what_is_a_full_batch_need_not_gather(outbox: Outbox) -> None:
+    outbox.put_events(*(f"e{number}" for number in range(2 * BATCH_MESSAGES)))
+    assert [outbox.delivery.deliver_next(wait=0.01) for _ in range(2)] == [True, True]
+
+
+def test_at_the_end_nothing_gathers(outbox: Outbox) -> None:
+    for name in ("e1", "e2"):
+        outbox.put_events(name)
+        assert outbox.delivery.deliver_next(wait=0)
 
 
 def test_a_delivery_has_a_key_that_is_the_same_for_the_same_messages(central: Central, outbox: Outbox) -> None:
