@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from shared.kube.connection import Kube
-from shared.kube.errors import KubeUnavailable
-from shared.kube.reads import Resource
+from shared.kube.errors import Gone, KubeUnavailable
+from shared.kube.reads import PAGE, Resource
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import OddServer, counted, eventually, http, kube_of
 from tests.unit.workers.conftest import Looping
@@ -108,6 +108,22 @@ def test_while_a_fresh_list_is_under_way_the_old_totals_stand(cluster: Cluster, 
     with pytest.raises(KubeUnavailable):
         pods.follow(lambda: None)
     assert len(pods.totals) == 1
+
+
+def test_a_list_whose_version_is_gone_half_way_is_begun_anew(cluster: Cluster, kube: Kube) -> None:
+    for number in range(PAGE + 1):
+        cluster.add_pod("shop", f"bare-{number}", "node-1")
+    pods = followed(kube)
+
+    def move_on() -> None:
+        cluster.add_pod("shop", "another", "node-1")
+        cluster.compact()
+
+    with pytest.raises(Gone):
+        pods.follow(move_on)
+    assert pods.totals is None, "half a list is none"
+    Looping(cluster, lambda: pods.follow(lambda: None)).kill()
+    assert equal(cluster, pods)
 
 
 def test_pages_and_bunches_are_signs_of_life(cluster: Cluster, kube: Kube) -> None:
