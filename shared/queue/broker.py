@@ -29,6 +29,11 @@ MAX_CONNECTIONS = 256
 SILENCE = 10.0
 """Seconds a connection may take for its first request, or for the rest of one it began."""
 
+_BACKLOG = 128
+
+LOOK_SECONDS = 1.0
+"""How often a busy loop looks whether its socket is still there: without it nobody new gets in."""
+
 _MAX_UNREAD = 2 * MAX_FRAME
 """Bytes of answers a client may leave unread before it is cut off."""
 
@@ -74,6 +79,7 @@ class Broker:
         self._wake_up, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self._listener = _listen(path)
+        self._looked = clock.monotonic()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self.turns = 0
@@ -117,6 +123,7 @@ class Broker:
             self._queue(client, reply)
         self._answers.clear()
         self._hang_up_on_the_silent()
+        self._listen_again_if_gone()
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -211,11 +218,18 @@ class Broker:
     # -- connections ------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError as error:
-            _logger.warning("the queue could not accept a connection: %s", error)
-            return
+        """Take in all who wait: one a turn would leave the last of a crowd refused by the kernel."""
+        for _ in range(_BACKLOG):
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                _logger.warning("the queue could not accept a connection: %s", error)
+                return
+            self._admit(connection)
+
+    def _admit(self, connection: socket.socket) -> None:
         if len(self._clients) >= MAX_CONNECTIONS:
             connection.close()
             return
@@ -223,6 +237,25 @@ class Broker:
         self._selector.register(connection, selectors.EVENT_READ)
         client = _Client(connection, patience=self._clock.monotonic() + SILENCE)
         self._clients[connection.fileno()] = client
+
+    def _listen_again_if_gone(self) -> None:
+        """Somebody removed the socket: those connected are still served, but no new one would ever be."""
+        now = self._clock.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        if self._path.exists():
+            return
+        _logger.warning("the queue's socket %s is gone; making it again", self._path)
+        try:
+            listener = _listen(self._path)
+        except OSError as error:
+            _logger.error("cannot make the queue's socket again: %s", error)
+            return
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._listener = listener
+        self._selector.register(listener, selectors.EVENT_READ)
 
     def _queue(self, client: _Client, reply: Reply) -> None:
         if client.socket.fileno() not in self._clients:
@@ -293,5 +326,5 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(str(path))
     finally:
         os.umask(before)
-    listener.listen(128)
+    listener.listen(_BACKLOG)
     return listener
