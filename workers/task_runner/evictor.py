@@ -73,7 +73,7 @@ class Evictor:
 
     def _submit(self, request: Request, pod: Pod, done: Done, wanted: Callable[[], bool], again: bool) -> None:
         def turn() -> None:
-            if not wanted():
+            if self._closed.is_set() or not wanted():
                 return
             self._closed.wait(self._limiter.reserve())
             if self._closed.is_set() or not wanted():
@@ -81,10 +81,11 @@ class Evictor:
             try:
                 outcome = (self._reread(pod) if again else None) or request(pod)
             except Exception as error:  # The task waits for an answer; whatever went wrong is one.
-                outcome = Outcome(Verdict.RETRY, 0, str(error), pause=1.0)
+                outcome = Outcome(Verdict.RETRY, 0, str(error) or repr(error), pause=1.0)
             done(pod, outcome)
 
-        self._threads.submit(logs.carried().run, turn)
+        if not self._closed.is_set():
+            self._threads.submit(logs.carried().run, turn)
 
     def _reread(self, pod: Pod) -> Outcome | None:
         """What the pod's present state already answers; None when it has to be asked (rule 18)."""

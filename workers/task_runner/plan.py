@@ -18,6 +18,9 @@ _KARPENTER = "karpenter.sh/do-not-disrupt"
 _AUTOSCALER = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _CLUSTER_API = "cluster.x-k8s.io/drain"
 
+_CORDON_TAINT = "node.kubernetes.io/unschedulable"
+"""Key of the taint of a cordoned node."""
+
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|s))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -99,8 +102,8 @@ def judge(
         return Judgement(pod, Fate.EVICT, "terminates already", _tier(pod))
     if own_uid and pod.uid == own_uid:
         return Judgement(pod, Fate.LAST, "this agent goes last")
-    if _tolerates_cordon(pod):
-        return Judgement(pod, Fate.SKIP, "tolerates every taint, so it would come straight back")
+    if what := _tolerated(pod):
+        return Judgement(pod, Fate.SKIP, f"tolerates {what}, so it would come straight back")
     if not parameters.force and (reason := do_not_disrupt(pod, now)):
         return Judgement(pod, Fate.REFUSE, f"{reason}; force overrides")
     if owner is None and not parameters.force:
@@ -136,12 +139,15 @@ def has_emptydir(pod: Pod) -> bool:
     return any(volume.empty_dir is not None for volume in pod.spec.volumes or ())
 
 
-def _tolerates_cordon(pod: Pod) -> bool:
-    """Whether a toleration without a key covers the taint of a cordoned node."""
-    return any(
-        toleration.operator == "Exists" and not toleration.key and toleration.effect in ("", "NoSchedule")
-        for toleration in pod.spec.tolerations or ()
-    )
+def _tolerated(pod: Pod) -> str | None:
+    """What the pod tolerates that lets it be bound to a cordoned node; None when nothing does."""
+    for toleration in pod.spec.tolerations or ():
+        if toleration.effect in ("", "NoSchedule"):
+            if toleration.operator == "Exists" and not toleration.key:
+                return "every taint"
+            if toleration.key == _CORDON_TAINT:
+                return "the cordon"
+    return None
 
 
 def _tier(pod: Pod) -> int:

@@ -399,7 +399,7 @@ def test_rule_13_a_pod_that_its_budget_holds_goes_when_it_may(ground: Ground, ta
 def test_rule_13_at_the_deadline_the_result_names_the_budget(ground: Ground, tasks: Tasks) -> None:
     ground.replicas("held", 2)
     ground.budget("guard", "held", **HELD)
-    result = tasks.do("drain_node", drain(ground), seconds=60)
+    result = tasks.do("drain_node", drain(ground), seconds=30)
     assert result.status == "timeout"
     assert result.error == "Node still has 2 pods at the deadline; budget guard holds 2"
 
@@ -528,7 +528,7 @@ def test_rule_16_so_is_the_right_to_cordon(ground: Ground, start: Start) -> None
 def test_rule_17_a_blocked_pod_that_is_not_ready_gets_a_hint(ground: Ground, tasks: Tasks) -> None:
     ground.replicas("web", ready=False)
     ground.budget("guard", "web", minAvailable=1)
-    result = tasks.do("drain_node", drain(ground), seconds=60)
+    result = tasks.do("drain_node", drain(ground), seconds=30)
     assert result.status == "timeout"
     assert "the pod is not Ready: unhealthyPodEvictionPolicy AlwaysAllow on the budget would let it go" in result.logs
 
@@ -579,7 +579,7 @@ def test_rule_18_the_end_is_seen_although_watches_break(ground: Ground, tasks: T
 
 def test_rule_19_a_pod_that_never_ends_is_stuck_and_its_finalizers_are_named(ground: Ground, tasks: Tasks) -> None:
     (web,) = ground.replicas("web", stuck=True)
-    result = tasks.do("drain_node", drain(ground, grace_period=1), seconds=150)
+    result = tasks.do("drain_node", drain(ground, grace_period=1), seconds=110)
     ground.release(name_of(web))
     assert result.status == "timeout"
     left = next(line for line in result.logs.splitlines() if "left: " in line)
@@ -591,7 +591,7 @@ def test_rule_19_a_pod_that_never_ends_is_stuck_and_its_finalizers_are_named(gro
 def test_rule_20_a_redelivery_does_not_extend_the_deadline(ground: Ground, tasks: Tasks) -> None:
     ground.replicas("web")
     ground.budget("guard", "web", **HELD)
-    task_id = tasks.begin("drain_node", drain(ground), seconds=60)
+    task_id = tasks.begin("drain_node", drain(ground), seconds=30)
     later = iso(tasks.now_in(36_000))
     tasks.begin("drain_node", drain(ground), task_id=task_id, deadline=later)
     assert tasks.result(task_id).status == "timeout"
@@ -603,7 +603,7 @@ def test_rule_20_a_redelivery_does_not_extend_the_deadline(ground: Ground, tasks
 def test_rule_21_force_still_evicts(ground: Ground, tasks: Tasks) -> None:
     ground.replicas("web")
     ground.budget("guard", "web", **HELD)
-    result = tasks.do("drain_node", drain(ground, force=True), seconds=60)
+    result = tasks.do("drain_node", drain(ground, force=True), seconds=30)
     assert result.status == "timeout"
     assert [exchange for exchange in tasks.kube.writes if exchange.method == "DELETE"] == []
 
@@ -688,7 +688,7 @@ def test_rule_22_without_its_component_nothing_is_touched(ground: Ground, start:
 def test_rule_23_the_logs_hold_each_pod_that_is_left(ground: Ground, tasks: Tasks) -> None:
     (held,) = ground.replicas("held")
     ground.budget("guard", "held", **HELD)
-    result = tasks.do("drain_node", drain(ground), seconds=60)
+    result = tasks.do("drain_node", drain(ground), seconds=30)
     (left,) = [line for line in result.logs.splitlines() if "left: " in line]
     for part in (
         f"{ground.namespace}/{name_of(held)}",
@@ -713,7 +713,7 @@ def test_rule_23_a_failed_drain_takes_its_own_cordon_back(
     ground.budget("guard", "held", **HELD)
     if before:
         ground.cordon(ground.victim)
-    result = tasks.do("drain_node", drain(ground, uncordon_on_failure=asked), seconds=60)
+    result = tasks.do("drain_node", drain(ground, uncordon_on_failure=asked), seconds=30)
     assert result.status == "timeout"
     assert ground.is_cordoned is after
     assert ("uncordoned again (uncordon_on_failure)" in result.logs) is (before is False and asked)

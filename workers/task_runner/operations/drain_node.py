@@ -32,6 +32,9 @@ _KUBERNETES_GRACE = 30
 _LATE_PODS = 1.0
 """Seconds after the cordon within which the scheduler may still bind a pod it had decided on."""
 
+_LATE_ROUNDS = 5
+"""Lists that may show more pods. Whoever binds pods to a cordoned node after that binds them for ever."""
+
 _UNCORDON_PAUSES = (0.0, 0.5, 1.0)
 """Seconds before each try to take the cordon back."""
 
@@ -119,6 +122,8 @@ class _Drain:
         account = self._context.account
         leaving, staying = plan.to_evict, plan.of(Fate.SKIP)
         account.say(f"node {self._name}: {len(leaving)} pods to evict, {len(staying)} stay")
+        if leaving and not self._node.is_ready:
+            account.say(f"warning: node {self._name} is not Ready: its kubelet may never say that a pod has ended")
         for judgement in staying:
             account.note(f"{judgement.pod.name} stays: {judgement.why}")
         losing = [pod.name for pod in leaving if has_emptydir(pod)]
@@ -172,7 +177,7 @@ class _Drain:
         """Evict tier by tier, then whatever was bound late, until a list shows nothing is left (4, 9, 25)."""
         cordoned = Deadline.after(_LATE_PODS, self._context.clock)
         current = first
-        while True:
+        for _ in range(_LATE_ROUNDS):
             removal.remove(*current.tiers)
             if removal.refused:
                 raise TaskFailed(f"Node still has {len(removal.unfinished)} pods: {'; '.join(removal.refused)}")
@@ -183,7 +188,25 @@ class _Drain:
             if not current.to_evict:
                 self._last = current
                 return
+            self._still_cordoned(current)
             self._context.account.say(f"{len(current.to_evict)} pods were bound late")
+        raise TaskFailed(f"{_still_has(current)}: they keep being bound to it although it is cordoned")
+
+    def _still_cordoned(self, plan: Plan) -> None:
+        """Before pods are evicted that came late: it must be our node still, and still take no more.
+
+        Raises:
+            NodeGone: another node has its name, and these pods are that one's.
+            TaskFailed: evicting on would go round in circles.
+        """
+        try:
+            node = self._context.patiently("get node", lambda: self._context.nodes.find(self._name))
+        except NotFound as error:
+            raise NodeGone(f"node {self._name} is gone") from error
+        if node.metadata.uid != self._node.metadata.uid:
+            raise NodeGone(f"node {self._name} is gone, another has its name")
+        if not node.spec.unschedulable:
+            raise TaskFailed(f"{_still_has(plan)}: somebody uncordoned it while it was drained")
 
     def _finish(self) -> None:
         if self._parameters.wait_for_volume_detach:
@@ -257,6 +280,11 @@ class _Drain:
         held = f"; {removal.blockers}" if removal.blockers else ""
         when = " at the deadline" if isinstance(error, OutOfTime) else ""
         return type(error)(f"Node still has {len(left)} pods{when}{held}")
+
+
+def _still_has(plan: Plan) -> str:
+    names = [pod.name for pod in plan.to_evict]
+    return f"Node still has {len(names)} pods ({', '.join(names[:20])})"
 
 
 def _log_own_eviction(pod: Pod, outcome: Outcome) -> None:

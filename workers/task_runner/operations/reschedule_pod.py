@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from shared.kube.errors import NotFound
 from shared.kube.pods import MIRROR, Pod, Pods
 from shared.schemas.parameters import ReschedulePod
 from workers.task_runner.context import Context, Stopped, TaskFailed
@@ -113,10 +114,7 @@ def _await_replacement(parameters: ReschedulePod, origin: Origin, context: Conte
                 if pod.is_ready and pod.spec.node_name != origin.node and _take_as_ours(pod, context):
                     return pod
             if alive and all(pod.spec.node_name == origin.node for pod in alive):
-                raise TaskFailed(
-                    f"{origin.owner} put its replacement {alive[0].name} back on node {origin.node};"
-                    " cordon the node first"
-                )
+                raise TaskFailed(_came_back(alive[0], origin, context))
             try:
                 context.check()
             except Stopped as stopped:
@@ -152,6 +150,15 @@ def _take(item: Any, candidates: dict[str, Pod], origin: Origin) -> None:
         ours = owner is not None and owner.uid == origin.owner_uid and pod.uid not in origin.siblings
         if ours and origin.name in (None, pod.metadata.name):
             candidates[pod.uid] = pod
+
+
+def _came_back(pod: Pod, origin: Origin, context: Context) -> str:
+    try:
+        node = context.patiently("get node", lambda: context.nodes.find(origin.node))
+        why = "although it is cordoned" if node.spec.unschedulable else "which is not cordoned: cordon it first"
+    except NotFound:
+        why = "which is gone"
+    return f"{origin.owner} put its replacement {pod.name} back on node {origin.node}, {why}"
 
 
 def _waiting_for(candidates: dict[str, Pod], origin: Origin) -> str:

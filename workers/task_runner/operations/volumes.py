@@ -51,7 +51,14 @@ def check_access(context: Context) -> None:
 
 
 def await_detach(context: Context, node: str, staying: list[Pod]) -> None:
-    """Wait until no volume is attached to ``node`` but those of pods that stay. Raises TaskFailed, Stopped."""
+    """Wait until no volume is attached to ``node`` but those of pods that stay, or the task's time is up.
+
+    The node is empty by now, so that the end of the task's time is a warning here, too.
+
+    Raises:
+        TaskFailed: RBAC does not let us look.
+        Stopped: the task was interrupted.
+    """
     deadline = context.deadline.within(WAIT_SECONDS)
     kept = {_volume_of(context, *claim) for claim in _claims(staying)}
     while True:
@@ -66,7 +73,7 @@ def await_detach(context: Context, node: str, staying: list[Pod]) -> None:
         if deadline.expired:
             context.account.say(f"warning: {len(left)} volumes are still attached: {', '.join(left[:10])}")
             return
-        context.wait(_POLL_SECONDS)
+        context.interrupt.wait(min(_POLL_SECONDS, deadline.remaining))
 
 
 def _attachments_of(node: str, context: Context) -> list[_Attachment]:

@@ -1,0 +1,178 @@
+"""What the rules leave to the parameters, and the drains that something else gets in the way of."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.integration.drain import objects
+from tests.integration.drain.fixtures import Start
+from tests.integration.drain.ground import Ground
+from tests.integration.drain.test_rules import HELD, drain, name_of
+from tests.integration.drain.work import Tasks
+
+MAX_LOGS = 64 * 1024
+
+
+# -- parameters -------------------------------------------------------------------------------------
+
+
+def test_evictions_keep_the_distance_that_was_asked(ground: Ground, start: Start) -> None:
+    tasks = start(times=1)
+    ground.replicas("web", 4)
+    result = tasks.do("drain_node", drain(ground, eviction_interval_seconds=0.3), seconds=60)
+    assert result.status == "success"
+    moments = sorted(exchange.at for exchange in tasks.kube.evictions)
+    assert len(moments) == 4
+    # The distance is kept where the turn is given; a thread may begin a little late, so the sum is what counts.
+    assert moments[-1] - moments[0] > 2 * 0.3
+    assert tasks.kube.at_once == 1
+
+
+def test_a_grace_of_zero_is_said_twice(ground: Ground, tasks: Tasks) -> None:
+    ground.replicas("web")
+    refused = tasks.do("drain_node", drain(ground, grace_period=0))
+    assert refused.status == "failed"
+    assert refused.error is not None
+    assert "grace_period 0 can run two copies of a pod at once; add allow_zero_grace: true" in refused.error
+    assert tasks.do("drain_node", drain(ground, grace_period=0, allow_zero_grace=True)).status == "success"
+    assert tasks.kube.evictions[0].options["gracePeriodSeconds"] == 0
+
+
+def test_a_parameter_that_is_not_known_drains_nothing(ground: Ground, tasks: Tasks) -> None:
+    ground.replicas("web")
+    result = tasks.do("drain_node", drain(ground, dryrun=True))
+    assert result.status == "failed"
+    assert result.error is not None
+    assert "dryrun" in result.error
+    assert tasks.kube.exchanges == []
+
+
+# -- the account ------------------------------------------------------------------------------------
+
+
+def test_the_logs_tell_what_went_what_stayed_and_what_was_held_for_how_long(ground: Ground, tasks: Tasks) -> None:
+    (web,) = ground.replicas("web")
+    (held,) = ground.replicas("held")
+    daemon = ground.daemons("daemon")
+    ground.budget("guard", "held", **HELD)
+    task_id = tasks.begin("drain_node", drain(ground))
+    ground.wait_for(lambda: len(tasks.kube.evictions_of(name_of(held))) >= 2)
+    ground.remove("PodDisruptionBudget", "guard")
+    lines = [re.sub(r"^\+[0-9.]+s ", "", line) for line in tasks.result(task_id).logs.splitlines()]
+    space = ground.namespace
+    assert lines[0].startswith(f"drain_node started: {ground.victim}, deadline ")
+    assert lines[1] == f"node {ground.victim}: 2 pods to evict, 1 stay"
+    assert lines[2] == f"{space}/{name_of(daemon)} stays: DaemonSet daemon would start it again at once"
+    assert lines[3] == f"node {ground.victim} cordoned"
+    assert f"{space}/{name_of(web)} evicted" in lines
+    assert f"{space}/{name_of(web)} is gone" in lines
+    assert [
+        line for line in lines if re.fullmatch(f"{space}/{name_of(held)} is gone after budget guard held it .* s", line)
+    ]
+    assert lines[-1] == f"node {ground.victim} is drained; staying: {space}/{name_of(daemon)}"
+
+
+@pytest.mark.simulator  # For the thousand pods.
+def test_the_logs_of_a_crowded_node_lose_their_middle(ground: Ground, tasks: Tasks) -> None:
+    ground.replicas("web")
+    for number in range(500):
+        ground.cluster.add_pod("kube-system", f"static-{number:04}-{'x' * 180}", ground.victim)
+    result = tasks.do("drain_node", drain(ground))
+    assert result.status == "success"
+    assert MAX_LOGS * 0.9 < len(result.logs.encode()) <= MAX_LOGS
+    assert re.search(r"^\.\.\. \d+ lines cut \.\.\.$", result.logs, re.MULTILINE)
+    assert result.logs.startswith("+0.00s drain_node started")
+    assert f"node {ground.victim} is drained; staying: kube-system/static-0000-" in result.logs
+
+
+# -- what gets in the way ---------------------------------------------------------------------------
+
+
+def test_a_drain_that_is_cancelled_evicts_nothing_more_and_says_what_is_left(ground: Ground, tasks: Tasks) -> None:
+    ground.replicas("held", 2)
+    ground.budget("guard", "held", **HELD)
+    task_id = tasks.begin("drain_node", drain(ground))
+    ground.wait_for(lambda: len(tasks.kube.evictions) >= 2)
+    tasks.cancel(task_id)
+    result = tasks.result(task_id)
+    assert (result.status, result.error) == ("failed", "cancelled; Node still has 2 pods; budget guard holds 2")
+
+
+def test_pods_that_tolerate_the_cordon_are_not_evicted_in_circles(ground: Ground, tasks: Tasks) -> None:
+    tolerations = [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"}]
+    ground.bare("clinger", tolerations=tolerations)
+    result = tasks.do("drain_node", drain(ground, force=True))
+    assert result.status == "success"
+    assert f"{ground.namespace}/clinger stays: tolerates the cordon, so it would come straight back" in result.logs
+
+
+def test_a_node_that_somebody_uncordons_meanwhile_is_not_drained(ground: Ground, tasks: Tasks) -> None:
+    (web,) = ground.replicas("web")
+    ground.cordon(ground.haven)
+    tasks.kube.just_before("POST", f"/{name_of(web)}/eviction", lambda: ground.uncordon(ground.victim))
+    result = tasks.do("drain_node", drain(ground))
+    assert result.status == "failed"
+    assert result.error is not None
+    assert re.fullmatch(
+        rf"Node still has 1 pods \({ground.namespace}/web-\w+\): somebody uncordoned it while it was drained",
+        result.error,
+    )
+    assert len(tasks.kube.evictions) == 1
+
+
+@pytest.mark.simulator  # The node is taken away.
+def test_a_node_that_goes_meanwhile_is_all_a_drain_wants(ground: Ground, tasks: Tasks) -> None:
+    (web,) = ground.replicas("web")
+
+    def replace() -> None:
+        ground.cluster.delete_node(ground.victim)
+        ground.wait_for(lambda: ground.pod(name_of(web)) is None)
+        ground.cluster.add_node(ground.victim)
+        ground.bare("of-the-new-node", wait=False)
+
+    tasks.kube.just_before("POST", f"/{name_of(web)}/eviction", replace)
+    result = tasks.do("drain_node", drain(ground, force=True))
+    assert result.status == "success"
+    assert "is gone, another has its name, and that is all a drain wants" in result.logs
+    assert tasks.kube.evictions_of("of-the-new-node") == []
+
+
+@pytest.mark.simulator  # A kubelet is stopped.
+def test_of_a_node_that_is_not_ready_that_is_said(ground: Ground, tasks: Tasks) -> None:
+    ground.replicas("web")
+    ground.cluster.node_not_ready(ground.victim)
+    result = tasks.do("drain_node", drain(ground), seconds=40)
+    assert result.status == "timeout"
+    said = f"warning: node {ground.victim} is not Ready: its kubelet may never say that a pod has ended"
+    assert said in result.logs
+
+
+def test_volumes_that_outlast_the_task_are_a_warning_too(ground: Ground, tasks: Tasks) -> None:
+    ground.replicas("web")
+    ground.apply(objects.attachment(ground.namespace, ground.victim, ground.namespace))
+    parameters = drain(ground, wait_for_volume_detach=True, uncordon_on_failure=True)
+    result = tasks.do("drain_node", parameters, seconds=55)
+    assert result.status == "success"
+    assert f"warning: 1 volumes are still attached: {ground.namespace}" in result.logs
+    assert ground.is_cordoned
+
+
+@pytest.mark.simulator
+def test_an_api_server_that_goes_away_in_mid_drain_is_waited_for(ground: Ground, tasks: Tasks) -> None:
+    ground.replicas("web", 3, ends_after=0.5)
+    task_id = tasks.begin("drain_node", drain(ground))
+    ground.wait_for(lambda: tasks.kube.evictions)
+    ground.cluster.restart(0.5, forget=True)
+    assert tasks.result(task_id).status == "success"
+    assert ground.pods(node=ground.victim) == []
+
+
+def test_a_redelivered_drain_of_a_drained_node_has_nothing_to_do(ground: Ground, tasks: Tasks) -> None:
+    ground.replicas("web")
+    assert tasks.do("drain_node", drain(ground)).status == "success"
+    writes = len(tasks.kube.writes)
+    again = tasks.do("drain_node", drain(ground))
+    assert again.status == "success"
+    assert len(tasks.kube.writes) == writes
