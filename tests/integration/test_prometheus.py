@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -18,6 +17,7 @@ from shared.kube.connection import Kube
 from tests.sim.agent import ROOT, Agent, free_port
 from tests.sim.central.server import Central
 from tests.sim.kube.cluster import Cluster
+from tests.tools import require
 
 _ALERTS = ROOT / "k8s" / "components" / "monitoring" / "alerts.yaml"
 _TASKS = 'cloudoptim_tasks_total{status="success",task_type="cordon_node"}'
@@ -40,7 +40,7 @@ class Prometheus:
         }
         (directory / "prometheus.yaml").write_text(yaml.safe_dump(config))
         self._command = [
-            *(_tool("prometheus"), "--config.file=prometheus.yaml", "--storage.tsdb.path=data", "--log.level=warn"),
+            *(require("prometheus"), "--config.file=prometheus.yaml", "--storage.tsdb.path=data", "--log.level=warn"),
             f"--web.listen-address=127.0.0.1:{self._port}",
         ]
         self._directory = directory
@@ -104,7 +104,7 @@ def test_the_page_is_as_promtool_wants_it(agent: Agent, central: Central) -> Non
     _cordon(central)
     agent.wait(lambda: agent.metric(_TASKS) == 1)
     page = agent.get("/metrics")[1]
-    done = subprocess.run([_tool("promtool"), "check", "metrics"], input=page, capture_output=True, text=True)
+    done = subprocess.run([require("promtool"), "check", "metrics"], input=page, capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
@@ -125,10 +125,3 @@ def _cordon(central: Central) -> None:
     task = central.task("cordon_node", {"node_name": "node-3"})
     central.offer(task)
     assert central.ledger.wait_result(task["task_id"])["status"] == "success"
-
-
-def _tool(name: str) -> str:
-    """The path of a program of Debian's package prometheus. Its absence is a failure, not a reason to skip."""
-    found = shutil.which(name)
-    assert found, f"{name} is missing: apt-get install prometheus"
-    return found

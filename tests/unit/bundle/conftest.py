@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.container.bundle import tool
+from tests.tools import require
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-_FROM = {"promtool": "Debian's package prometheus has it", "kubectl": "`make tools` installs it"}
 
 
 @pytest.fixture
@@ -21,13 +18,7 @@ def run() -> Run:
     """Runs a tool in a directory; what it says when it fails is in the error."""
 
     def run_tool(name: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        command = tool(name)
-        if command is None:
-            missing = f"{name} is not installed: {_FROM.get(name, _FROM['kubectl'])}"
-            if os.environ.get("CI") == "true":
-                pytest.fail(missing)
-            pytest.skip(missing)
-        done = subprocess.run([command, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
+        done = subprocess.run([require(name), *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{name} {' '.join(arguments)}\n{done.stdout}{done.stderr}"
         return done
 

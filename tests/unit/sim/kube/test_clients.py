@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +14,7 @@ import pytest
 
 from tests.sim.kube.cluster import Cluster
 from tests.sim.kube.tables import human_duration
-
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+from tests.tools import require
 
 
 @pytest.fixture
@@ -34,11 +32,10 @@ _EVERYTHING = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
 
 def kubectl(cluster: Cluster, tmp_path: Path, *arguments: str) -> str:
     config = cluster.write_kubeconfig(tmp_path / "kubeconfig")
-    command = ["kubectl", "--kubeconfig", str(config), "--cache-dir", str(tmp_path / "cache"), *arguments]
+    command = [require("kubectl"), "--kubeconfig", str(config), "--cache-dir", str(tmp_path / "cache"), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
 
 
-@needs_kubectl
 def test_kubectl_prints_tables(shop: Cluster, tmp_path: Path) -> None:
     kubectl(shop, tmp_path, "cordon", "node-2")
     nodes = kubectl(shop, tmp_path, "get", "nodes").splitlines()
@@ -49,7 +46,6 @@ def test_kubectl_prints_tables(shop: Cluster, tmp_path: Path) -> None:
     assert wide[-1].split()[2:4] == ["1/1", "Running"]
 
 
-@needs_kubectl
 def test_kubectl_drains_and_labels(shop: Cluster, tmp_path: Path) -> None:
     kubectl(shop, tmp_path, "label", "node", "node-1", "team=a")
     assert kubectl(shop, tmp_path, "get", "nodes", "-l", "team=a", "-o", "name") == "node/node-1\n"
@@ -59,10 +55,20 @@ def test_kubectl_drains_and_labels(shop: Cluster, tmp_path: Path) -> None:
     assert "Non-terminated Pods:          (1 in total)" in kubectl(shop, tmp_path, "describe", "node", "node-1")
 
 
-@needs_kubectl
 def test_kubectl_watches(shop: Cluster, tmp_path: Path) -> None:
     config = shop.write_kubeconfig(tmp_path / "kubeconfig")
-    command = ["kubectl", "--kubeconfig", str(config), "get", "pods", "-n", "shop", "--watch-only", "-o", "name"]
+    command = [
+        require("kubectl"),
+        "--kubeconfig",
+        str(config),
+        "get",
+        "pods",
+        "-n",
+        "shop",
+        "--watch-only",
+        "-o",
+        "name",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         shop.wait_for(lambda: shop.audit.select(verb="watch", resource="pods"))
         shop.add_pod("shop", "new", node="node-2")

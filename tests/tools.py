@@ -1,0 +1,31 @@
+"""Programs that tests run but pip does not install with the agent. On a machine without one, what needs it is skipped
+and says so; where ``CI=true`` is set, that is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+_TOOLS = Path(__file__).resolve().parents[1] / ".venv" / "tools" / "bin"
+_PACKAGES = dict.fromkeys(("prometheus", "promtool"), "apt-get install prometheus")
+
+
+def find(name: str) -> str | None:
+    """The path of a command of scripts/container/tools.txt, or of this machine; None without it."""
+    folders = [str(_TOOLS), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def require(name: str) -> str:
+    """The path of a command that the test cannot do without."""
+    found = find(name)
+    if found is None:
+        missing = f"{name} is not installed: {_PACKAGES.get(name, 'make tools')}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return found
