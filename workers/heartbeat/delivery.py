@@ -48,6 +48,8 @@ class Delivery:
         self._client = client
         self._cluster_id = cluster_id
         self._failures: dict[str, int] = {}
+        self._unconfirmed: list[str] = []
+        """Keys of the batch that failed last: it may have arrived, so it is sent again as it was, by the same key."""
 
     def deliver_next(self, wait: float) -> bool:
         """Deliver what a lease hands out; whether there was anything within ``wait`` seconds.
@@ -64,7 +66,7 @@ class Delivery:
             leased = self._queue.lease(TOPICS, BATCH_MESSAGES, LEASE_SECONDS, wait)
         undelivered = {message.id for message in leased}
         try:
-            for batch in _batches(leased):
+            for batch in _batches(leased, self._unconfirmed):
                 self._deliver(batch)
                 undelivered -= {message.id for message in batch}
         finally:
@@ -144,6 +146,7 @@ class Delivery:
             TemporaryError: ``error``, unless the batch was parked.
         """
         worst = 0
+        self._unconfirmed = [message.key for message in batch]
         for message in batch:
             self._failures[message.key] = self._failures.get(message.key, 0) + 1
             worst = max(worst, self._failures[message.key])
@@ -163,8 +166,15 @@ class Delivery:
         return True
 
 
-def _batches(leased: Sequence[Leased]) -> Iterator[list[Leased]]:
-    """Events together, in posts of a bounded size; results and samples one by one, as Central's API has it."""
+def _batches(leased: Sequence[Leased], unconfirmed: Sequence[str]) -> Iterator[list[Leased]]:
+    """Events together, in posts of a bounded size; results and samples one by one, as Central's API has it.
+
+    What comes after an ``unconfirmed`` batch does not join it.
+    """
+    repeated = len(unconfirmed)
+    if repeated and [message.key for message in leased[:repeated]] == list(unconfirmed):
+        yield list(leased[:repeated])
+        leased = leased[repeated:]
     batch: list[Leased] = []
     size = 0
     for message in leased:

@@ -178,6 +178,18 @@ def test_a_delivery_has_a_key_that_is_the_same_for_the_same_messages(central: Ce
     assert len(keys["events"]) == 2
 
 
+def test_a_batch_that_may_have_arrived_is_sent_again_as_it_was(central: Central, outbox: Outbox) -> None:
+    """What was put meanwhile would make it another batch with another key, and the first one news."""
+    central.fault("events", status=502, after=True, times=1)
+    outbox.put_events("e1", "e2")
+    fail(outbox, 1)
+    outbox.put_events("e3")
+    outbox.deliver_all()
+    assert outbox.event_batches() == [["e1", "e2"], ["e1", "e2"], ["e3"]]
+    keys = [arrival.headers["Idempotency-Key"] for arrival in central.ledger.of("events")]
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_deliveries_are_counted(outbox: Outbox) -> None:
     before = counted("deliveries_total", topic="events", result="delivered")
     outbox.put_events("e1", "e2")
