@@ -78,6 +78,7 @@ class Backoff:
 
     def __init__(self, first: float = 1.0, cap: float = 60.0, rng: random.Random | None = None) -> None:
         self._arguments = (first, cap, rng)
+        self._draw = (rng or random).uniform
         self.reset()
 
     def reset(self) -> None:
@@ -85,9 +86,13 @@ class Backoff:
         self._pauses = backoff(*self._arguments)
 
     def pause(self, asked: float | None = None) -> float:
-        """Seconds until the next attempt; never less than what the other side ``asked`` for."""
+        """Seconds until the next attempt; never less than what the other side ``asked`` for.
+
+        And up to half as much again: it asks thousands of us for the same.
+        """
         self.failures += 1
-        return max(asked or 0.0, next(self._pauses))
+        asked = asked or 0.0
+        return max(self._draw(asked, 1.5 * asked), next(self._pauses))
 
 
 def jittered(interval: float, fraction: float = 0.1, rng: random.Random | None = None) -> float:

@@ -67,10 +67,19 @@ def test_after_a_success_pauses_begin_anew() -> None:
 
 
 def test_what_the_other_side_asked_for_is_the_least() -> None:
+    drawn = [Backoff(1, 60, random.Random(seed)).pause(30) for seed in range(200)]
+    assert min(drawn) >= 30
+
+
+def test_those_who_are_asked_for_the_same_pause_do_not_come_back_together() -> None:
+    drawn = [Backoff(1, 60, random.Random(seed)).pause(30) for seed in range(200)]
+    assert min(drawn) < 31
+    assert 44 < max(drawn) <= 45
+
+
+def test_a_pause_that_is_asked_for_does_not_shorten_the_backoff() -> None:
     pauses = Backoff(1, 60, HighestDraw())
-    assert pauses.pause(30) == 30
-    assert pauses.pause(0.1) == 2
-    assert pauses.pause(None) == 4
+    assert [pauses.pause(asked) for asked in (30, 0.1, None)] == [45, 2, 4]
 
 
 def test_intervals_are_spread_around_the_mean() -> None:
