@@ -212,7 +212,10 @@ class Broker:
         for _, reply in self._answers:
             self._store.release((message.id for message in reply.leased), delay=0.0)
         if isinstance(error, SpoolCorrupt):
-            self._store.start_anew()
+            try:
+                self._store.start_anew()
+            except AgentError as failure:  # The next request tries again.
+                _logger.error("the queue cannot begin anew: %s", failure)
         self._answers = [(client, _failure(error)) for client, _ in self._answers]
 
     # -- connections ------------------------------------------------------------------------------

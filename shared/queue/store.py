@@ -275,22 +275,33 @@ class Store:
         """Set a corrupt spool aside and go on with an empty one. Durable state is kept: it is in memory.
 
         The messages are lost, and counted as dropped.
+
+        Raises:
+            SpoolUnavailable, QueueFull: not now; the next call tries again, and knows as much.
         """
-        lost = self._fill
+        lost, state = self._fill, self._state
         self._db.close()
         if isinstance(self._path, Path):
             set_aside(self._path, "corrupt")
-        self._db = _open(self._path)
-        durable = {key: kept.value for key, kept in self._state.items() if kept.durable}
-        self._held.clear()
-        self._load()
+        try:
+            self._db = _open(self._path)
+            self._held.clear()
+            self._load()
+            for topic, fill in lost.items():
+                self._fill[topic].buried = fill.buried
+                self._count(topic, dropped=fill.dropped + fill.depth)
+            self.set_state({key: kept.value for key, kept in state.items() if kept.durable}, durable=True)
+            self.commit()
+        except BaseException:
+            self._fill, self._state = lost, state
+            self._db.close()
+            if isinstance(self._path, Path):  # Else the next attempt would set this one aside, over the damaged one.
+                for part in _parts(self._path):
+                    part.unlink(missing_ok=True)
+            raise
         for topic, fill in lost.items():
-            self._fill[topic].buried = fill.buried
-            self._count(topic, dropped=fill.dropped + fill.depth)
             if fill.depth:
                 logging.error("%d %s were lost with the damaged spool", fill.depth, topic)
-        self.set_state(durable, durable=True)
-        self.commit()
 
     def close(self) -> None:
         self._db.close()
@@ -453,7 +464,10 @@ def _connect(path: Path | str) -> sqlite3.Connection:
 
 def set_aside(path: Path, reason: str) -> None:
     """Move a spool out of the way, as ``NAME.REASON`` over an earlier one, so that it can be looked at."""
-    for suffix in ("", "-wal", "-shm"):
-        part = Path(f"{path}{suffix}")
+    for part, aside in zip(_parts(path), _parts(Path(f"{path}.{reason}")), strict=True):
         if part.exists():
-            part.replace(f"{path}.{reason}{suffix}")
+            part.replace(aside)
+
+
+def _parts(path: Path) -> list[Path]:
+    return [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from shared.queue.broker import MAX_CONNECTIONS
-from shared.queue.client import Queue, QueueClient, QueueRefused, QueueUnavailable
+from shared.queue.client import Queue, QueueClient, QueueRefused, QueueUnavailable, value
 from shared.queue.frames import pack
 from shared.queue.messages import Stats, encoder
 from shared.queue.store import FORMAT, Store
@@ -293,6 +293,35 @@ def test_a_journal_cut_anywhere_leaves_a_beginning_of_what_was_put(broker: Broke
         assert len(found) % 2 == 0
         lengths.add(len(found))
     assert len(lengths) > 5
+
+
+def test_a_spool_that_breaks_in_use_while_the_disk_is_full_is_replaced_once_there_is_room(
+    broker: BrokerProcess,
+) -> None:
+    """The messages are lost and counted; the journal of tasks is in memory and is not."""
+    broker.client.put("results", [(f"r{number}", body("x", 2000)) for number in range(1000)])
+    broker.client.set_state({"task/1": "claimed"}, durable=True)
+    broker.kill()
+    with sqlite3.connect(broker.spool) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    broker.start()
+    resource.prlimit(broker.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    with broker.spool.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (broker.spool.stat().st_size - 4096))
+    for _ in range(3):
+        with pytest.raises(QueueRefused):
+            broker.client.lease(["results"], 1000, 60)
+    resource.prlimit(broker.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with pytest.raises(QueueRefused):  # This one is answered with the damage; behind it all is well.
+        broker.client.lease(["results"], 1000, 60)
+    broker.client.put("results", [("new", body("new"))])
+    assert keys(broker.client) == ["new"]
+    assert {key: value(entry) for key, entry in broker.client.get_state("task/").items()} == {"task/1": "claimed"}
+    assert broker.client.stats()["results"].dropped == 1000
+    assert Path(f"{broker.spool}.corrupt").stat().st_size > 2_000_000
+    assert "1000 results were lost with the damaged spool" in broker.log.read_text()
 
 
 @pytest.mark.parametrize("left", [0.0, 0.1, 0.5, 0.9])
