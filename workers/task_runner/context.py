@@ -94,12 +94,12 @@ class Context:
     interrupt: Interrupt
     cordoning: threading.Lock
     """Held by whoever counts cordoned nodes and then cordons one."""
+    replacements: dict[str, str]
+    """UIDs of replacements to the task that named each; shared by all tasks, so that none is named twice."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What an earlier run of this very task recorded."""
     record: Callable[[dict[str, Any]], None] = lambda notes: None
     """Makes notes durable; see remember()."""
-    replacements: dict[str, str] = field(default_factory=dict)
-    """UIDs of replacements to the task that named each; shared by all tasks, so that none is named twice."""
     afterwards: list[Callable[[], None]] = field(default_factory=list)
     """Run once the result is safe with Central."""
     progress: dict[str, int] = field(default_factory=dict)

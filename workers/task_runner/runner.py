@@ -66,6 +66,7 @@ class Runner:
         self._journal_lock = threading.Lock()
         self._backlog = Backlog()
         self._cordoning = threading.Lock()
+        self._replacements: dict[str, str] = {}
         self._running: dict[str, _Running] = {}
         self._threads: list[threading.Thread] = []
         self._accepting = False
@@ -256,6 +257,7 @@ class Runner:
             account=Account(self._clock),
             interrupt=entry.interrupt,
             cordoning=self._cordoning,
+            replacements=self._replacements,
             notes=dict(claim.notes),
             record=lambda notes: self._journal.note(claim, **notes),
         )

@@ -110,6 +110,7 @@ class Work:
             account=self.account,
             interrupt=self.interrupt,
             cordoning=threading.Lock(),
+            replacements={},
             notes=dict(self.notes),
             record=self.notes.update,
         )
