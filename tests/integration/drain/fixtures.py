@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.queue.memory import MemoryQueue
 from tests.integration.drain import ground as grounds
 from tests.integration.drain.ground import EVERYTHING, Ground, RealCluster
 from tests.integration.drain.work import Tasks, clock_of
@@ -42,8 +43,10 @@ def start(ground: Ground, tmp_path: Path) -> Iterator[Start]:
     """
     started: list[Tasks] = []
 
-    def begin(kubeconfig: Path | None = None, times: float = 30.0, **env: Any) -> Tasks:
-        tasks = Tasks(kubeconfig or ground.kubeconfig(*EVERYTHING), tmp_path, env, clock_of(times))
+    def begin(
+        kubeconfig: Path | None = None, times: float = 30.0, queue: MemoryQueue | None = None, **env: Any
+    ) -> Tasks:
+        tasks = Tasks(kubeconfig or ground.kubeconfig(*EVERYTHING), tmp_path, env, clock_of(times), queue)
         started.append(tasks)
         return tasks
 

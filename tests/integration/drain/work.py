@@ -99,9 +99,12 @@ class WatchedKube(Kube):
 class Tasks:
     """Gives tasks to a Runner as Central's would arrive, and collects the results."""
 
-    def __init__(self, kubeconfig: Path, run_dir: Path, env: Mapping[str, str], clock: Clock) -> None:
+    def __init__(
+        self, kubeconfig: Path, run_dir: Path, env: Mapping[str, str], clock: Clock, queue: MemoryQueue | None = None
+    ) -> None:
+        """``queue`` is that of an earlier run, which this one takes up."""
         self.kube = WatchedKube(kubeconfig)
-        self.queue = MemoryQueue()
+        self.queue = queue or MemoryQueue()
         self._clock = clock
         self._results: dict[str, TaskResult] = {}
         self._runner = Runner(settings_of(run_dir, **env), self.queue, self.kube, clock)
