@@ -113,6 +113,7 @@ class Store:
         """
         self._state: dict[str, _Retained] = {}
         self._removed: deque[str] = deque()
+        self._fill: dict[str, _Fill] = {}
         # Watchers compare versions across a restart of the broker, so a new one starts higher.
         self._version = int(time.time() * 1000)
         self._db = _open(path)
