@@ -76,8 +76,7 @@ CASES: dict[str, tuple[Judgement, Fate, str]] = {
         judged(pod(tolerations=[{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}])), Fate.SKIP,
         "tolerates the cordon, so it would come straight back"),
     "7: tolerates the cordon's taint where it would evict": (
-        judged(pod(tolerations=[
-            {"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoExecute"}])), Fate.EVICT, ""),
+        judged(pod(tolerations=[{"key": "node.kubernetes.io/unschedulable", "effect": "NoExecute"}])), Fate.EVICT, ""),
     "7: tolerates every NoExecute": (
         judged(pod(tolerations=[{"operator": "Exists", "effect": "NoExecute"}])), Fate.EVICT, ""),
     "7: tolerates one taint": (
