@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import string
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +29,9 @@ CALL_TIMEOUT = 30.0
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of an answer that are read."""
+
+_PLAIN = string.punctuation.replace("%", "")
+"""What a key may hold as it is, beside letters and digits: a header takes no other text, and a task's id may be any."""
 
 GZIP_FROM = 2048
 """Bytes from which a body is worth compressing."""
@@ -108,7 +112,7 @@ class CentralClient:
     def _post(self, call: str, path: str, body: bytes, key: str | None = None) -> None:
         headers = {"Content-Type": "application/json"}
         if key is not None:
-            headers["Idempotency-Key"] = key
+            headers["Idempotency-Key"] = quote(key, safe=_PLAIN)
         if self._takes_gzip and len(body) >= GZIP_FROM:
             try:
                 packed = {**headers, "Content-Encoding": "gzip"}

@@ -9,7 +9,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
@@ -55,6 +55,8 @@ class Central:
         self.gzip = gzip
         """Whether it says that it takes compressed bodies."""
         self.max_body = max_body
+        self.mute = False
+        """Whether new streams are accepted and then silent: no frame, no answer to a ping."""
         self.streams: list[StreamConnection] = []
         self.refused: list[tuple[str, int, str]] = []
         """Calls answered 4xx for what was wrong with them: (call, status, why)."""
@@ -160,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         if call not in _BODIES or (call in ("register", "deregister") and not self.server.central.registration):
             self._send(404, {"error": "not found"})
             return
-        self._call(call, body, result[1] if result else "")
+        self._call(call, body, unquote(result[1]) if result else "")
 
     def _call(self, call: str, body: bytes = b"", task_id: str = "") -> None:
         central = self.server.central
@@ -218,6 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             if fault is None or not fault.cut:
                 stream.refuse(headers, self.path, fault.status if fault else 401)
             return
+        stream.silent = central.mute
         stream.accept(headers, self.path)
         central.ledger.note(Arrival("stream", time.monotonic(), None, dict(self.headers.items())))
         central.streams.append(stream)

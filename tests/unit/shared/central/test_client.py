@@ -88,6 +88,15 @@ def test_what_is_delivered_has_a_key_by_which_a_repeat_is_known(send: Any, path:
         (request,) = server.requests
         assert request.startswith(b"POST /api/v1/client" + path + b" HTTP/1.1\r\n")
         assert b"Idempotency-Key: key-7\r\n" in request
+
+
+def test_a_tasks_id_may_be_any_text() -> None:
+    """A header takes no other than ASCII: one such result would stand in the way of all behind it."""
+    with OddServer(http(202)) as server, closing(client_of(server.url)) as client:
+        client.send_result("a/b ⏲", b"{}", "a/b ⏲")
+        (request,) = server.requests
+        assert request.startswith(b"POST /api/v1/client/tasks/a%2Fb%20%E2%8F%B2/result HTTP/1.1\r\n")
+        assert b"Idempotency-Key: a/b%20%E2%8F%B2\r\n" in request
         assert b"Content-Type: application/json\r\n" in request
 
 
