@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
@@ -54,7 +54,7 @@ def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
     if not isinstance(raw, dict):
         return Dropped("no_id", f"a task that is a {type(raw).__name__}, not an object")
     task_id = raw.get("task_id")
-    if not isinstance(task_id, str) or not 0 < len(task_id) <= _TASK_ID_MAX or not task_id.isprintable():
+    if not _is_usable(task_id):
         return Dropped("no_id", f"a task without a usable task_id ({str(task_id)[:80]!r})")
     if isinstance(raw.get("cluster_id"), str) and raw["cluster_id"] != cluster_id:
         return Dropped("other_cluster", f"task {task_id} is for cluster {raw['cluster_id'][:80]!r}")
@@ -74,6 +74,13 @@ def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
     if size > MAX_TASK:
         return Rejected(task_id, task.task_type, f"the task has {size} bytes; at most {MAX_TASK} are taken")
     return Accepted(task, parameters)
+
+
+def _is_usable(task_id: Any) -> TypeGuard[str]:
+    """Whether there can be an answer: the id is part of its path, in which dots alone mean something else."""
+    if not isinstance(task_id, str) or task_id in (".", ".."):
+        return False
+    return 0 < len(task_id) <= _TASK_ID_MAX and task_id.isprintable()
 
 
 def is_late(task: Task, now: datetime) -> bool:

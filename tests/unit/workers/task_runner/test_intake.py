@@ -34,7 +34,7 @@ def test_what_is_no_object_is_dropped(raw: Any) -> None:
     assert "not an object" in found.reason
 
 
-@pytest.mark.parametrize("task_id", [None, "", 7, [], "x" * 257, "two\nlines", "bell\x07", "\u2028"])
+@pytest.mark.parametrize("task_id", [None, "", 7, [], "x" * 257, "two\nlines", "bell\x07", "\u2028", ".", ".."])
 def test_what_has_no_usable_id_cannot_be_answered(task_id: Any) -> None:
     found = judged(task_id=task_id)
     assert isinstance(found, Dropped)
