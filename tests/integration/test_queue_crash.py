@@ -468,3 +468,18 @@ def test_what_waits_while_heartbeat_is_away_is_delivered_when_it_is_back(
     for task in tasks:
         assert central.ledger.wait_result(task["task_id"])["status"] == "success"
         assert len(central.ledger.results(task["task_id"])) == 1
+
+
+def test_the_queue_is_as_it_was_when_the_container_is_killed_and_starts_again(agent: Agent, central: Central) -> None:
+    """All at once, supervisord too; the emptyDir outlives it."""
+    agent.supervisorctl("stop", "heartbeat")
+    tasks = [central.task("label_node", {"node_name": "node-1", "labels": {"n": str(n)}}) for n in range(3)]
+    for task in tasks:
+        central.offer(task)
+    agent.wait(lambda: agent.metric('cloudoptim_queue_depth{topic="results"}') == 3)
+    agent.kill()
+    agent.start()
+    for task in tasks:
+        result = central.ledger.wait_result(task["task_id"])
+        assert result["status"] == "success"
+        assert len(central.ledger.results(task["task_id"])) == 1

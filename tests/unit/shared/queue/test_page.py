@@ -1,0 +1,69 @@
+"""The page on reliability says what the code does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from shared.central.client import CALL_TIMEOUT, CONNECT_TIMEOUT, GZIP_FROM, MAX_BODY, READ_TIMEOUT
+from shared.central.verdicts import LONGEST_RETRY_AFTER
+from shared.queue.broker import MAX_CONNECTIONS, SILENCE
+from shared.queue.frames import MAX_FRAME
+from shared.queue.messages import EVENTS, METRICS, RESULTS
+from shared.queue.store import LEASE_BYTES, MAX_MESSAGE, Limits
+from tests.sim.agent import ROOT
+from workers.event_watcher.aggregate import REMEMBERED, STORM_BURST, STORM_RATE, WINDOW_SECONDS
+from workers.event_watcher.checkpoint import LATENESS, PIECE, PIECES
+from workers.heartbeat.delivery import (
+    BATCH_BYTES,
+    BATCH_MESSAGES,
+    EVENTS_PAUSE,
+    LEASE_SECONDS,
+    PARKED_SECONDS,
+    PATIENT_TRIES,
+)
+
+PAGE = (ROOT / "docs" / "reliability.md").read_text()
+KIB, MIB = 1024, 1024 * 1024
+WAITING = Limits().messages
+
+
+@pytest.mark.parametrize(
+    ("what", "bound"),
+    [
+        ("messages waiting, all topics", f"{Limits().total_bytes // MIB} MiB of bodies"),
+        ("results, events, metrics waiting", f"{WAITING[RESULTS]:,}, {WAITING[EVENTS]:,}, {WAITING[METRICS]:,}"),
+        ("one message, one frame of the socket", f"{MAX_MESSAGE // MIB} MiB, {MAX_FRAME // MIB} MiB"),
+        ("connections to the queue", f"{MAX_CONNECTIONS}"),
+        ("a connection that stays silent, or owes the rest of a frame", f"{SILENCE:g} s"),
+        ("answers a client leaves unread", f"{2 * MAX_FRAME // MIB} MiB"),
+        ("a lease", f"{BATCH_MESSAGES} messages, {LEASE_BYTES // MIB} MiB, {LEASE_SECONDS:g} s"),
+        ("one post of events", f"{BATCH_MESSAGES} events, {BATCH_BYTES // KIB} KiB"),
+        ("pause in which events gather after a post", f"{EVENTS_PAUSE:g} s"),
+        (
+            "a call to Central",
+            f"{CONNECT_TIMEOUT:g} s to connect, {READ_TIMEOUT:g} s of silence, {CALL_TIMEOUT:g} s in all,"
+            f" {MAX_BODY // MIB} MiB of answer",
+        ),
+        ("bodies that are compressed", f"from {GZIP_FROM // KIB} KiB, when Central says `Accept-Encoding: gzip`"),
+        ("`Retry-After`", f"obeyed up to {LONGEST_RETRY_AFTER:g} s"),
+        ("a message that fails while others pass", f"{PATIENT_TRIES} times in a row"),
+        ("repeats of an event", f"one in {WINDOW_SECONDS:g} s, of the {REMEMBERED:,} ids seen last"),
+        ("first sights in a storm", f"{STORM_BURST:,} of each type, then {STORM_RATE:g} a second"),
+        ("ids a restart remembers", f"the {PIECE * PIECES:,} forwarded last, of each watch"),
+        ("how late an event may show up", f"{LATENESS.seconds // 60} minutes before the checkpoint"),
+    ],
+)
+def test_the_bounds_of_the_page_are_those_of_the_code(what: str, bound: str) -> None:
+    assert f"\n| {what} | {bound} |" in PAGE
+
+
+def test_a_message_that_is_set_aside_comes_back_after_as_long_as_the_page_says() -> None:
+    assert f"set aside for {PARKED_SECONDS:g} s" in PAGE
+
+
+def test_every_test_the_page_names_is_there() -> None:
+    names = set(re.findall(r"`(test_\w+\.py)`", PAGE))
+    assert len(names) > 5
+    assert sorted(name for name in names if not list((ROOT / "tests").rglob(name))) == []
