@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -132,6 +133,11 @@ def _raw(values: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
     return {key: NULL if v is None else msgspec.Raw(encoder.encode(v)) for key, v in values.items()}
 
 
+def _limit(connection: socket.socket, option: int, seconds: float) -> None:
+    """Let the kernel end a wait, with BlockingIOError: Python's own time-outs cost a poll() for each call."""
+    connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), int(seconds % 1 * 1e6)))
+
+
 class QueueClient(Queue):
     """Speaks to the broker at ``path``. Thread-safe: every thread has a connection of its own."""
 
@@ -169,10 +175,12 @@ class QueueClient(Queue):
         if connection is None:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._threads.connection = connection
-            connection.settimeout(_ANSWER)
+            _limit(connection, socket.SO_SNDTIMEO, _ANSWER)
             connection.connect(str(self._path))
-            self._threads.reader = FrameReader()
-        connection.settimeout(timeout)
+            self._threads.reader, self._threads.timeout = FrameReader(), None
+        if timeout != self._threads.timeout:
+            _limit(connection, socket.SO_RCVTIMEO, timeout)
+            self._threads.timeout = timeout
         connection.sendall(payload)
         while True:
             data = connection.recv(RECEIVE)
