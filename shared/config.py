@@ -20,7 +20,14 @@ Parse = Callable[[str], Any]
 
 
 class Malformed(ValueError):
-    """A value does not parse; the message says what was expected."""
+    """A value does not parse; the message says what was expected.
+
+    ``shown`` is what may be quoted of the value, where that is not all of it.
+    """
+
+    def __init__(self, expected: str, shown: str | None = None) -> None:
+        super().__init__(expected)
+        self.shown = shown
 
 
 def _number(kind: type[float] | type[int], low: float, high: float) -> Parse:
@@ -59,11 +66,17 @@ def parse_flag(text: str) -> bool:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise Malformed("a URL such as https://central.example.com")
-    if parts.username or parts.password:
-        raise Malformed("a URL without a user or password in it; the key goes into CENTRAL_API_KEY")
+    expected = "a URL such as https://central.example.com"
+    if "@" in text:
+        shown = re.sub(r"^(https?://)?.*@", r"\1***@", text, flags=re.DOTALL)
+        raise Malformed("a URL without a user or password in it; the key goes into CENTRAL_API_KEY", shown)
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise Malformed(f"{expected} ({error})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
+        raise Malformed(expected)
     return text.rstrip("/")
 
 
@@ -376,7 +389,7 @@ def _load_group(group: type[Any], environ: Mapping[str, str], problems: list[str
         try:
             values[entry.name] = entry.metadata["parse"](text)
         except Malformed as error:
-            problems.append(f"{variable}={text!r}; expected {error}")
+            problems.append(f"{variable}={(text if error.shown is None else error.shown)!r}; expected {error}")
     return group(**values) if len(problems) == before else None
 
 

@@ -28,6 +28,9 @@ _NEVER_CUT = ("timestamp", "level", "cluster_id", "component")
 _CUTS = 8
 """How many fields of one line are cut before the rest is given up."""
 
+_LAST_RESORT = 700
+"""Bytes left to each of the basics when the rest is given up; one character may cost twelve, as two escapes."""
+
 _context: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("log_context", default=None)
 
 
@@ -80,7 +83,13 @@ def _fitted(line: dict[str, Any]) -> str:
         share = max(0.0, 1 - (spare + 64) / max(1, len(_encoded(value))))
         line[key] = cut_middle(value, int(len(value) * share))
         text = _encoded(line)
-    return _encoded({key: str(line[key])[:400] for key in (*_NEVER_CUT, "message")})
+    return _encoded({key: _affordable(str(line[key])) for key in (*_NEVER_CUT, "message")})
+
+
+def _affordable(text: str) -> str:
+    """As much of the beginning of ``text`` as five fields of one line can have."""
+    kept = text[:_LAST_RESORT]
+    return kept if len(_encoded(kept)) <= _LAST_RESORT else kept[: _LAST_RESORT // 12]
 
 
 def _encoded(value: Any) -> str:

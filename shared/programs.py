@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import xml.parsers.expat
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,15 @@ _TIMEOUT = 5.0
 
 _SHUTDOWN_STATE = 6
 """Fault of every call once supervisord stops (or reloads): supervisor/xmlrpc.py, Faults.SHUTDOWN_STATE."""
+
+
+_NO_ANSWER = (
+    OSError,
+    http.client.HTTPException,
+    xmlrpc.client.ProtocolError,
+    xmlrpc.client.ResponseError,
+    xml.parsers.expat.ExpatError,
+)
 
 
 class ProgramState(NamedTuple):
@@ -92,7 +102,7 @@ class Programs:
         try:
             with proxy:
                 return getattr(proxy, method)(*arguments)
-        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
+        except _NO_ANSWER as error:
             raise SupervisorUnavailable(f"supervisord does not answer at {self._path}: {error}") from error
 
 
@@ -104,7 +114,9 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        connection = _UnixConnection(self._path)
+        self._connection = host, connection  # What close() closes.
+        return connection
 
 
 class _UnixConnection(http.client.HTTPConnection):
