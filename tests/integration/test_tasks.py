@@ -150,7 +150,8 @@ def test_labels_of_a_pod_are_set_removed_and_left_where_they_are_right(ground: G
     assert first.logs.endswith(f"pod {ground.namespace}/web labelled: team=a, old-")
     pod = ground.pod("web")
     assert pod is not None
-    assert pod["metadata"]["labels"] == {"app": "web", "team": "a"}
+    assert pod["metadata"]["labels"].items() >= {"app": "web", "team": "a"}.items()
+    assert "old" not in pod["metadata"]["labels"]
     again = tasks.do("label_pod", about(ground, "web", labels={"team": "a"}))
     assert again.logs.endswith(f"pod {ground.namespace}/web has these labels already")
     assert len(tasks.kube.writes) == 1
@@ -176,7 +177,7 @@ def test_a_pod_that_is_exchanged_just_before_the_patch_is_left_alone(ground: Gro
     tasks.kube.just_before("PATCH", "/pods/web", exchange)
     result = tasks.do("label_pod", about(ground, "web", labels={"team": "a"}))
     assert failed_with(result) == f"pod {ground.namespace}/web (uid {uid_of(pod)}) is gone"
-    assert (ground.pod("web") or {})["metadata"]["labels"] == {"app": "web"}
+    assert "team" not in (ground.pod("web") or {})["metadata"]["labels"]
 
 
 # -- what RBAC does not grant -----------------------------------------------------------------------
@@ -276,6 +277,7 @@ def test_a_statefulsets_replacement_of_the_same_name_is_not_hit(ground: Ground, 
     tasks.kube.just_before("POST", "/db-0/eviction", replace)
     result = tasks.do("delete_pod", about(ground, "db-0"))
     assert result.status == "success"
+    ground.wait_for(lambda: tasks.kube.evictions)  # The watch may tell of the end before the eviction is answered.
     assert [exchange.answer.status for exchange in tasks.kube.evictions] == [409]
     assert "deletionTimestamp" not in (ground.pod("db-0") or {})["metadata"]
 

@@ -347,7 +347,8 @@ def test_rule_12_a_pod_that_went_meanwhile_is_done(ground: Ground, tasks: Tasks)
     tasks.kube.just_before("POST", "/web/eviction", lambda: _end(ground, "web"))
     result = tasks.do("drain_node", drain(ground, force=True))
     assert result.status == "success"
-    (eviction,) = tasks.kube.evictions
+    # The watch may tell of the end before the eviction is answered.
+    (eviction,) = ground.wait_for(lambda: tasks.kube.evictions)
     assert eviction.answer.status == 404
     assert f"{ground.namespace}/web is gone" in result.logs
 
@@ -362,7 +363,7 @@ def test_rule_12_another_pod_of_its_name_is_not_hit(ground: Ground, tasks: Tasks
     tasks.kube.just_before("POST", "/web/eviction", replace)
     result = tasks.do("drain_node", drain(ground, force=True))
     assert result.status == "success"
-    (eviction,) = tasks.kube.evictions
+    (eviction,) = ground.wait_for(lambda: tasks.kube.evictions)
     assert eviction.answer.status == 409
     other = ground.pod("web")
     assert other is not None
