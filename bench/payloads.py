@@ -37,6 +37,9 @@ BATCH = 250
 OUTSTANDING = 750
 """Payloads without an answer that may be under way: below the agent's own bound, beyond which it claims no more."""
 
+FRAME = 500_000
+"""Bytes of one frame or poll at most: the agent takes a megabyte on the stream."""
+
 _ENV = {
     "TASK_POLL_INTERVAL_SECONDS": "0.1",
     "METRICS_POLL_INTERVAL_SECONDS": "60",
@@ -281,6 +284,8 @@ class Run:
         while batch:
             form = self._chance.choice(["bare", "list", "envelope"])
             size = self._chance.randint(1, 20) if form == "list" else 1
+            while size > 1 and len(json.dumps(batch[:size])) > FRAME:
+                size //= 2
             some, batch = batch[:size], batch[size:]
             if form == "list":
                 self._central.push(json.dumps(some))
@@ -325,8 +330,11 @@ class Run:
     def look_at_the_log(self, pids: dict[str, int]) -> None:
         """What was dropped, and whether anything broke."""
         counts = self.counts
-        self._agent.wait(lambda: self._lines_of_drops() >= counts.to_drop, 20, lambda: "lines are missing")
-        counts.dropped = self._lines_of_drops()
+        for _ in range(10):  # The last lines may be under way.
+            counts.dropped = self._lines_of_drops()
+            if counts.dropped >= counts.to_drop:
+                break
+            time.sleep(0.5)
         for text in self._agent.log_path.read_text(errors="replace").splitlines():
             line = _line(text)
             if line is None:
@@ -367,7 +375,7 @@ def _batches(payloads: Iterable[Any]) -> Iterator[list[Any]]:
     for payload in payloads:
         batch.append(payload)
         size += len(json.dumps(payload))
-        if len(batch) == BATCH or size > 500_000:
+        if len(batch) == BATCH or size > FRAME:
             yield batch
             batch, size = [], 0
     if batch:
