@@ -6,6 +6,7 @@ costs one write to the spool.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
@@ -30,6 +31,9 @@ SILENCE = 10.0
 """Seconds a connection may take for its first request, or for the rest of one it began."""
 
 _BACKLOG = 128
+
+DEAF_SECONDS = 1.0
+"""Pause after a connection that could not be accepted."""
 
 LOOK_SECONDS = 1.0
 """How often a busy loop looks whether its socket is still there: without it nobody new gets in."""
@@ -80,6 +84,8 @@ class Broker:
         self._woken.setblocking(False)
         self._listener = _listen(path)
         self._looked = clock.monotonic()
+        self._deaf_until: float | None = None
+        """Monotonic time until which nobody is let in, for want of descriptors."""
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self.turns = 0
@@ -88,7 +94,8 @@ class Broker:
     def stop(self) -> None:
         """End ``serve()`` after its present turn."""
         self._stopping.set()
-        self._wake_up.send(b"x")
+        with contextlib.suppress(OSError):  # It may be over by now.
+            self._wake_up.send(b"x")
 
     def serve(self) -> None:
         """Serve until ``stop()``; then close every socket and the store."""
@@ -124,6 +131,9 @@ class Broker:
         self._answers.clear()
         self._hang_up_on_the_silent()
         self._listen_again_if_gone()
+        if self._deaf_until is not None and self._deaf_until <= self._clock.monotonic():
+            self._selector.register(self._listener, selectors.EVENT_READ)
+            self._deaf_until = None
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -229,6 +239,8 @@ class Broker:
                 return
             except OSError as error:
                 _logger.warning("the queue could not accept a connection: %s", error)
+                self._selector.unregister(self._listener)  # Else it would be ready, and fail, again and again.
+                self._deaf_until = self._clock.monotonic() + DEAF_SECONDS
                 return
             self._admit(connection)
 
@@ -247,7 +259,7 @@ class Broker:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        if self._path.exists():
+        if self._deaf_until is not None or self._path.exists():
             return
         _logger.warning("the queue's socket %s is gone; making it again", self._path)
         try:
@@ -307,6 +319,7 @@ class Broker:
     def _time_to_next(self) -> float | None:
         """Seconds until the loop has something to do without being asked."""
         moments = [waiter.until for waiter in self._waiters]
+        moments += [self._deaf_until] if self._deaf_until is not None else []
         moments += [client.patience for client in self._clients.values() if client.patience is not None]
         if any(isinstance(waiter.request, Lease) for waiter in self._waiters):
             release = self._store.next_release()

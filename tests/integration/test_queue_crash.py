@@ -450,6 +450,19 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off_and_the_others_are_s
         assert line.recv(4)
 
 
+def test_without_descriptors_it_serves_those_it_has_and_does_not_spin(broker: BrokerProcess) -> None:
+    in_use = len(list(Path(f"/proc/{broker.process.pid}/fd").iterdir()))
+    unlimited = resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, (in_use, unlimited[1]))
+    with closing(connection(broker)) as waiting:
+        waiting.sendall(pack(encoder.encode(Stats())))
+        eventually(lambda: broker.log.read_text().count("could not accept a connection") >= 2)
+        assert broker.log.read_text().count("could not accept a connection") < 5
+        broker.client.put("results", [("a", body("a"))])
+        resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, unlimited)
+        assert waiting.recv(4), "let in once there is room"
+
+
 # -- and with a worker that is away ---------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from shared import telemetry
 from shared.central.client import CentralClient
@@ -33,7 +34,8 @@ PATIENT_TRIES = 5
 PARKED_SECONDS = 300.0
 """A message that failed so often while others go through is set aside for a while, so as not to block them."""
 
-REMEMBERED_FAILURES = 1000
+REMEMBERED = 1000
+"""Messages of which something is remembered: that they failed, or that Central has them."""
 
 _logger = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class Delivery:
         self._gathering_until = clock.monotonic()
         self._client = client
         self._cluster_id = cluster_id
+        self._taken: dict[tuple[int, str], None] = {}
+        """Ids and keys of what Central took and the queue, being away, was not told: they are not sent again."""
         self._failures: dict[str, int] = {}
         self._unconfirmed: list[str] = []
         """Keys of the batch that failed last: it may have arrived, so it is sent again as it was, by the same key."""
@@ -66,7 +70,9 @@ class Delivery:
             leased = self._queue.lease(TOPICS, BATCH_MESSAGES, LEASE_SECONDS, wait)
         undelivered = {message.id for message in leased}
         try:
-            for batch in _batches(leased, self._unconfirmed):
+            waiting = self._acknowledge_taken(leased)
+            undelivered = {message.id for message in waiting}
+            for batch in _batches(waiting, self._unconfirmed):
                 self._deliver(batch)
                 undelivered -= {message.id for message in batch}
         finally:
@@ -76,9 +82,24 @@ class Delivery:
             self._gathering_until = self._clock.monotonic() + EVENTS_PAUSE
         return bool(leased)
 
+    def _acknowledge_taken(self, leased: Sequence[Leased]) -> list[Leased]:
+        """Those of ``leased`` that are still to be sent."""
+        taken = [message for message in leased if (message.id, message.key) in self._taken]
+        if taken:
+            self._acknowledge(taken)
+        return [message for message in leased if message not in taken]
+
+    def _acknowledge(self, batch: Sequence[Leased]) -> None:
+        keys = [(message.id, message.key) for message in batch]
+        self._taken.update(dict.fromkeys(keys))
+        _bound(self._taken)
+        self._queue.ack([message.id for message in batch])
+        for key in keys:
+            self._taken.pop(key, None)
+
     def _deliver(self, batch: Sequence[Leased]) -> None:
         """Send one batch and acknowledge or bury it."""
-        topic, ids = batch[0].topic, [message.id for message in batch]
+        topic = batch[0].topic
         try:
             self._send(batch)
         except TooLarge as error:
@@ -97,8 +118,8 @@ class Delivery:
             telemetry.DELIVERIES.labels(topic, "retried").inc()
             self._set_back(batch, error)
             return
-        self._queue.ack(ids)
         telemetry.DELIVERIES.labels(topic, "delivered").inc(len(batch))
+        self._acknowledge(batch)
         self._forget_failures(batch)
 
     def _send(self, batch: Sequence[Leased]) -> None:
@@ -150,8 +171,7 @@ class Delivery:
         for message in batch:
             self._failures[message.key] = self._failures.get(message.key, 0) + 1
             worst = max(worst, self._failures[message.key])
-        while len(self._failures) > REMEMBERED_FAILURES:  # Those of what the queue dropped would stay for ever.
-            del self._failures[next(iter(self._failures))]
+        _bound(self._failures)
         if worst < PATIENT_TRIES or not self._central_takes_others():
             raise error
         _logger.warning("parking %d of %s for %d s: %s", len(batch), batch[0].topic, PARKED_SECONDS, error)
@@ -164,6 +184,12 @@ class Delivery:
         except (TemporaryError, PermanentError):
             return False
         return True
+
+
+def _bound(remembered: dict[Any, Any]) -> None:
+    """Forget the oldest: of what the queue dropped meanwhile one would never hear again."""
+    while len(remembered) > REMEMBERED:
+        del remembered[next(iter(remembered))]
 
 
 def _batches(leased: Sequence[Leased], unconfirmed: Sequence[str]) -> Iterator[list[Leased]]:

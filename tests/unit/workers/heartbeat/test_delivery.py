@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from shared.central.client import CentralClient
 from shared.central.identity import Caller
 from shared.config import ApiKey
 from shared.errors import AuthenticationError, TemporaryError
+from shared.queue.client import QueueClient, QueueUnavailable
 from shared.queue.memory import MemoryQueue
 from tests.sim.central.server import Central
 from tests.unit.conftest import NOON, FakeClock, counted
+from tests.unit.shared.queue.conftest import RunningBroker
 from tests.unit.workers.event_watcher.conftest import occurrence
 from tests.unit.workers.metrics.conftest import empty_sample
 from workers.heartbeat.delivery import (
@@ -24,7 +27,7 @@ from workers.heartbeat.delivery import (
     EVENTS_PAUSE,
     PARKED_SECONDS,
     PATIENT_TRIES,
-    REMEMBERED_FAILURES,
+    REMEMBERED,
     Delivery,
 )
 
@@ -32,9 +35,11 @@ from workers.heartbeat.delivery import (
 class Outbox:
     """A queue, and the delivery that empties it towards ``central``."""
 
-    def __init__(self, central: Central, clock: FakeClock, key: str = "demo-key") -> None:
+    def __init__(
+        self, central: Central, clock: FakeClock, key: str = "demo-key", queue: QueueClient | None = None
+    ) -> None:
         self.central = central
-        self.queue = MemoryQueue(clock=clock)
+        self.queue = queue or MemoryQueue(clock=clock)
         self.client = CentralClient(central.url, "demo", Caller(ApiKey(key), "instance-1"))
         self.delivery = Delivery(self.queue, self.client, "demo", clock)
 
@@ -308,6 +313,35 @@ def test_what_arrived_and_was_not_confirmed_is_sent_again(central: Central, outb
     assert outbox.event_batches() == [["e1"], ["e1"]]
 
 
+def test_what_central_took_while_the_queue_was_away_is_not_sent_again(
+    central: Central, clock: FakeClock, run_dir: Path
+) -> None:
+    """The broker is killed behind a delivery; the next one hands the message out again."""
+    running = RunningBroker(run_dir)
+    client = QueueClient(running.path)
+    outbox = Outbox(central, clock, queue=client)
+    outbox.put_events("e1")
+    note = central.ledger.note
+
+    def taken(arrival: Any) -> None:
+        note(arrival)
+        running.stop()
+
+    central.ledger.note = taken  # type: ignore[method-assign]
+    with pytest.raises(QueueUnavailable):
+        outbox.deliver()
+    central.ledger.note = note  # type: ignore[method-assign]
+    running.start()
+    outbox.put_events("e2")
+    outbox.put_result("t1")
+    outbox.deliver_all()
+    assert outbox.event_batches() == [["e1"], ["e2"]]
+    assert outbox.depth() == {}
+    outbox.client.close()
+    client.disconnect()
+    running.stop()
+
+
 def test_half_a_batch_that_went_is_not_sent_again_with_the_other_half(central: Central, outbox: Outbox) -> None:
     central.fault("events", status=413, times=1)
     fault = central.fault("events", status=200, times=0)
@@ -377,13 +411,13 @@ def test_a_success_wipes_the_slate(central: Central, outbox: Outbox) -> None:
 def test_what_is_remembered_of_failures_is_bounded(central: Central, outbox: Outbox) -> None:
     """What the queue dropped meanwhile is never delivered nor buried."""
     central.fault("result", status=500)
-    for number in range(REMEMBERED_FAILURES + 5):
+    for number in range(REMEMBERED + 5):
         outbox.put_result(f"t{number}")
         (message,) = outbox.queue.lease(["results"], 1, 60)
         with pytest.raises(TemporaryError):
             outbox.delivery._deliver([message])
         outbox.queue.ack([message.id])
-    assert len(outbox.delivery._failures) == REMEMBERED_FAILURES
+    assert len(outbox.delivery._failures) == REMEMBERED
 
 
 def test_what_is_gone_is_forgotten(central: Central, outbox: Outbox) -> None:
