@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,15 +155,14 @@ class Removal:
             return
         self._reported = self._now
         pending = self._departures.pending
-        names = ", ".join(departure.pod.name for departure in pending[:_NAMED])
-        more = f" and {len(pending) - _NAMED} more" if len(pending) > _NAMED else ""
+        names = few([departure.pod.name for departure in pending], _NAMED)
         held = f"; {self.blockers}" if self.blockers else ""
-        self._context.account.say(f"{len(pending)} pods are not gone yet: {names}{more}{held}{self._stuck(pending)}")
+        self._context.account.say(f"{len(pending)} pods are not gone yet: {names}{held}{self._stuck(pending)}")
 
     def _stuck(self, pending: list[Departure]) -> str:
         wall = self._context.clock.now().timestamp()
         stuck = [(departure.pod.name, why) for departure in pending if (why := why_stuck(departure.pod, wall))]
-        shown = ", ".join(f"{name} ({why})" for name, why in stuck[:_NAMED])
+        shown = few([f"{name} ({why})" for name, why in stuck], _NAMED)
         return f"; {len(stuck)} stuck terminating: {shown}" if stuck else ""
 
     def _show_progress(self) -> None:
@@ -171,6 +170,12 @@ class Removal:
 
     def _described(self, departure: Departure) -> str:
         return describe(departure, self._now, self._context.clock.now().timestamp())
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first ``most`` names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def grace_for(pod: Pod, asked: int | None) -> int:

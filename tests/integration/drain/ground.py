@@ -81,6 +81,10 @@ class Ground:
         """The agent's kubeconfig with the bundle's base, some components, and ``without`` some rules."""
         return self._agents.kubeconfig([rule for rule in granted(components) if not without(rule)])
 
+    def kubeconfig_of(self, *rules: Object) -> Path:
+        """The agent's kubeconfig where it is granted just these rules."""
+        return self._agents.kubeconfig([*rules])
+
     # -- the API, in short ------------------------------------------------------------------------
 
     def get(self, path: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 
@@ -120,6 +121,32 @@ def test_a_node_that_somebody_uncordons_meanwhile_is_not_drained(ground: Ground,
         result.error,
     )
     assert len(tasks.kube.evictions) == 1
+
+
+def test_pods_that_somebody_binds_to_the_cordoned_node_for_ever_end_the_drain(ground: Ground, tasks: Tasks) -> None:
+    for number in range(10):
+        tasks.kube.just_before("POST", f"/again-{number}/eviction", partial(ground.bare, f"again-{number + 1}"))
+    ground.bare("again-0")
+    result = tasks.do("drain_node", drain(ground, force=True))
+    assert result.status == "failed"
+    assert result.error == (
+        f"Node still has 1 pods ({ground.namespace}/again-5): they keep being bound to it although it is cordoned"
+    )
+
+
+def test_a_right_to_see_the_pods_that_is_missing_is_named(ground: Ground, start: Start) -> None:
+    """With the nodes' rights, which the same rule grants, given on their own."""
+    kubeconfig = ground.kubeconfig_of(
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list"]},
+    )
+    tasks = start(kubeconfig)
+    result = tasks.do("drain_node", drain(ground))
+    assert result.status == "failed"
+    assert result.error is not None
+    assert result.error.startswith("cannot list the node's pods: ")
+    assert 'cannot list resource "pods" in API group "" at the cluster scope' in result.error
+    assert tasks.kube.writes == []
 
 
 @pytest.mark.simulator  # The node is taken away.

@@ -244,6 +244,7 @@ def test_rule_07_the_agents_own_pod_goes_last_when_its_result_is_delivered(groun
     assert f"{ground.namespace}/{name_of(me)} is this agent: it is evicted once this result is delivered" in result.logs
     ground.wait_for(lambda: ground.pod(name_of(me)) is None)
     assert order(tasks, "web", "agent") == ["web", "agent"]
+    assert f"{ground.namespace}/{name_of(me)}: this agent goes last" in result.logs
 
 
 def test_rule_07_where_its_namespace_is_skipped_it_stays_and_the_result_says_so(ground: Ground, start: Start) -> None:

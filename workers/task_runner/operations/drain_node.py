@@ -21,7 +21,7 @@ from workers.task_runner.operations.cordon_node import NodeGone, cordon, identit
 from workers.task_runner.operations.rehearsal import rehearse
 from workers.task_runner.operations.volumes import await_detach, check_access
 from workers.task_runner.plan import Fate, Plan, has_emptydir, plan
-from workers.task_runner.removal import Removal, grace_for
+from workers.task_runner.removal import Removal, few, grace_for
 
 _CORDONED = "cordoned_by_us"
 """Note of the journal: whether the node was schedulable before this task. While it is missing, nothing is touched."""
@@ -34,6 +34,9 @@ _LATE_PODS = 1.0
 
 _LATE_ROUNDS = 5
 """Lists that may show more pods. Whoever binds pods to a cordoned node after that binds them for ever."""
+
+_NAMED = 50
+"""Pods that a line names before it counts the rest."""
 
 _UNCORDON_PAUSES = (0.0, 0.5, 1.0)
 """Seconds before each try to take the cordon back."""
@@ -126,9 +129,11 @@ class _Drain:
             account.say(f"warning: node {self._name} is not Ready: its kubelet may never say that a pod has ended")
         for judgement in staying:
             account.note(f"{judgement.pod.name} stays: {judgement.why}")
+        for judgement in plan.of(Fate.LAST):
+            account.note(f"{judgement.pod.name}: {judgement.why}")
         losing = [pod.name for pod in leaving if has_emptydir(pod)]
         if losing:
-            account.note(f"{len(losing)} pods lose emptyDir data: {', '.join(losing[:20])}")
+            account.note(f"{len(losing)} pods lose emptyDir data: {few(losing, _NAMED)}")
 
     def _refuse(self, plan: Plan) -> None:
         """Preflight: one pod that forbids the drain stops it before anything is touched (rule 2).
@@ -215,7 +220,7 @@ class _Drain:
         for own in self._last.of(Fate.LAST):
             self._context.account.say(f"{own.pod.name} is this agent: it is evicted once this result is delivered")
             self._context.afterwards.append(lambda pod=own.pod: self._evict_self(pod))  # type: ignore[misc]
-        staying_names = ", ".join(judgement.pod.name for judgement in self._last.of(Fate.SKIP)[:50])
+        staying_names = few([judgement.pod.name for judgement in self._last.of(Fate.SKIP)], _NAMED)
         self._context.account.say(f"node {self._name} is drained; staying: {staying_names or 'none'}")
         self._context.announce(self._node, "Drained", "Drained of all evictable pods")
 
@@ -284,7 +289,7 @@ class _Drain:
 
 def _still_has(plan: Plan) -> str:
     names = [pod.name for pod in plan.to_evict]
-    return f"Node still has {len(names)} pods ({', '.join(names[:20])})"
+    return f"Node still has {len(names)} pods ({few(names, _NAMED)})"
 
 
 def _log_own_eviction(pod: Pod, outcome: Outcome) -> None:

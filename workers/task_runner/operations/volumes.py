@@ -11,6 +11,7 @@ from shared.kube.objects import Meta, Struct
 from shared.kube.pods import Pod
 from shared.kube.reads import Resource
 from workers.task_runner.context import Context, refused
+from workers.task_runner.removal import few
 
 WAIT_SECONDS = 60.0
 """A volume that is not detached by then is a warning: the cloud may take its time."""
@@ -71,7 +72,7 @@ def await_detach(context: Context, node: str, staying: list[Pod]) -> None:
             context.account.say("all volumes are detached")
             return
         if deadline.expired:
-            context.account.say(f"warning: {len(left)} volumes are still attached: {', '.join(left[:10])}")
+            context.account.say(f"warning: {len(left)} volumes are still attached: {few(left, 10)}")
             return
         context.interrupt.wait(min(_POLL_SECONDS, deadline.remaining))
 

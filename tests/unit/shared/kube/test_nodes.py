@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.kube.connection import Kube
-from shared.kube.errors import NotFound
+from shared.kube.errors import Conflict, NotFound
 from shared.kube.nodes import Nodes
 from tests.sim.kube.cluster import Cluster
 
@@ -72,3 +72,15 @@ def test_labels_are_set_and_null_removes(cluster: Cluster, nodes: Nodes) -> None
     assert (labels["team"], labels["empty"]) == ("b", "")
     assert {"old", "never-there"}.isdisjoint(labels)
     assert labels["kubernetes.io/hostname"] == "node-1", "the others stay"
+
+
+def test_a_uid_is_a_precondition_of_every_write(cluster: Cluster, nodes: Nodes) -> None:
+    uid = nodes.find("node-1").metadata.uid
+    assert nodes.set_unschedulable("node-1", True, uid).spec.unschedulable
+    assert (nodes.set_labels("node-1", {"team": "a"}, uid).metadata.labels or {})["team"] == "a"
+    with pytest.raises(Conflict):
+        nodes.set_unschedulable("node-1", False, "of-the-one-before")
+    with pytest.raises(Conflict):
+        nodes.set_labels("node-1", {"team": "b"}, "of-the-one-before")
+    node = nodes.find("node-1")
+    assert (node.spec.unschedulable, (node.metadata.labels or {})["team"]) == (True, "a")
