@@ -48,9 +48,12 @@ class Shipped:
         return self.central.ledger.wait_result(task_id)
 
     def hold(self, node: str) -> None:
-        """A pod on ``node`` that no eviction gets past its budget: a drain of the node does not end by itself."""
+        """A pod on ``node`` that no eviction gets past its budget: a drain of the node does not end by itself.
+
+        It can be on no other node, so that it is in no other test's way once it is let go.
+        """
         name = f"held-{node}"
-        self.cluster.add_deployment(BLOCKED, name, 1, node=node)
+        self.cluster.add_deployment(BLOCKED, name, 1, node=node, node_selector={"kubernetes.io/hostname": node})
         self.cluster.add_budget(BLOCKED, name, {"app": name}, max_unavailable=0)
 
     def let_go(self, node: str) -> None:
