@@ -70,7 +70,10 @@ def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
         parameters = PARAMETERS[task.task_type].model_validate(task.parameters)
     except (ValidationError, RecursionError) as error:
         return Rejected(task_id, task.task_type, f"bad parameters for {task.task_type}: {_said(error)}")
-    size = len(task.model_dump_json())
+    try:
+        size = len(task.model_dump_json())
+    except ValueError:
+        return Rejected(task_id, task.task_type, "the task holds half a surrogate pair, which is no text")
     if size > MAX_TASK:
         return Rejected(task_id, task.task_type, f"the task has {size} bytes; at most {MAX_TASK} are taken")
     return Accepted(task, parameters)

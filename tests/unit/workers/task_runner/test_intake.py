@@ -132,7 +132,14 @@ def test_a_deadline_at_the_end_of_time_is_malformed() -> None:
 
 def test_what_is_not_utf8_does_not_get_into_the_answer() -> None:
     """Half a surrogate pair is fine with JSON, and no text: it could not be sent on."""
-    for fields in ({"parameters": {"node_name": "a", "\ud800": 1}}, {"task_type": "\ud800"}, {"deadline": "\ud800"}):
+    label = {"node_name": "a", "labels": {"team": "\ud800"}}
+    for fields in (
+        {"parameters": {"node_name": "a", "\ud800": 1}},
+        {"parameters": {"node_name": "a", "node_uid": "\ud800"}},
+        {"task_type": "label_node", "parameters": label},
+        {"task_type": "\ud800"},
+        {"deadline": "\ud800"},
+    ):
         found = judged(**fields)
         assert isinstance(found, Rejected)
         found.reason.encode()
@@ -161,7 +168,7 @@ def test_what_is_nested_deeply_is_refused_or_ignored() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=12),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(st.characters(), max_size=12),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
