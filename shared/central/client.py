@@ -166,6 +166,9 @@ class CentralClient:
         verdict = error_of(call, response.status_code, response.headers, _excerpt(body))
         if verdict is not None:
             raise verdict
+        if body.lstrip()[:1] == b"<":
+            # Somebody's page for people, such as a log-in or maintenance: what was sent never reached Central.
+            raise TemporaryError(f"{call} was answered by a web page, not by Central: {_excerpt(body)}")
         return body
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -129,7 +129,7 @@ def test_a_list_or_an_object_with_one(body: bytes, tasks: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>", b"null", b"7", b'{"error": 1}', b'{"tasks": 7}', b"\xff\xfe", b"[" * 100_000, b"{" + b'"a":{' * 50_000],
+    [b"html", b"null", b"7", b'{"error": 1}', b'{"tasks": 7}', b"\xff\xfe", b"[" * 100_000, b"{" + b'"a":{' * 50_000],
     ids=["html", "null", "number", "object", "no list", "bytes", "deep list", "deep object"],
 )
 def test_nonsense_is_an_error_that_may_pass(body: bytes) -> None:
@@ -334,3 +334,18 @@ def test_every_call_is_measured_by_name_and_status(central: Central, client: Cen
         client.tasks()
     after = {code: counted(sample, call="tasks", code=code) for code in ("200", "503", "error")}
     assert {code: after[code] - before[code] for code in after} == {"200": 1, "503": 1, "error": 1}
+
+
+def test_a_web_page_is_no_answer_of_central_whatever_its_status() -> None:
+    """A captive portal or a proxy's log-in page would otherwise swallow results."""
+    page = http(200, b"\n<!DOCTYPE html><h1>Please log in</h1>")
+    with OddServer(page) as server, closing(client_of(server.url)) as client:
+        with pytest.raises(TemporaryError, match="answered by a web page"):
+            client.send_result("t1", RESULT, "key-1")
+
+
+@pytest.mark.parametrize("body", [b"", b"OK", b"{garbage"])
+def test_what_a_delivery_is_answered_with_is_not_looked_at(body: bytes) -> None:
+    """The status says it all: many servers answer a POST carelessly."""
+    with OddServer(http(200, body)) as server, closing(client_of(server.url)) as client:
+        client.send_result("t1", RESULT, "key-1")
