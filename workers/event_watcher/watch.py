@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from shared import telemetry
-from shared.kube.errors import Gone
+from shared.kube.errors import Gone, KubeUnavailable
 from shared.kube.reads import Resource
 from shared.queue.client import Queue, value
 from shared.queue.messages import EVENTS
@@ -76,9 +76,10 @@ class Watch(Generic[T]):
             self._catch_up(checkpoint, alive)
             with self._lock:
                 self._put_unsent(checkpoint)  # Killed before it saw anything, the next one begins where this did.
-        started = time.monotonic()
+        started, moved = time.monotonic(), False
         try:
             for bunch in self._resource.changes(checkpoint.version):
+                moved = True
                 alive()
                 if not bunch:
                     continue
@@ -89,6 +90,12 @@ class Watch(Generic[T]):
         except Gone as error:
             _logger.info("%s: %s; listing what happened since", self._name, error)
             checkpoint.version = ""
+            return jittered(1.0, 0.9)
+        except KubeUnavailable as error:
+            if not moved:
+                raise
+            # It was worth something, so this is no failure after the failures of earlier days.
+            _logger.warning("%s: the watch broke: %s", self._name, error)
             return jittered(1.0, 0.9)
         telemetry.RECONNECTS.labels(f"watch {self._name}").inc()
         return 0.0 if time.monotonic() - started > _SHORT_WATCH else jittered(_SHORT_WATCH, 0.5)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from shared import telemetry
 from shared.kube.connection import Hangup
-from shared.kube.errors import Gone
+from shared.kube.errors import Gone, KubeUnavailable
 from shared.kube.reads import Change, Page, Resource
 from shared.timing import jittered
 
@@ -61,6 +61,12 @@ class Followed(Generic[T]):
         except Gone as error:
             _logger.info("%s: %s", self._name, error)
             self._version = ""
+            return jittered(1.0, 0.9)
+        except KubeUnavailable as error:
+            if not moved:
+                raise
+            # It was worth something, so this is no failure after the failures of earlier days.
+            _logger.warning("%s: the watch broke: %s", self._name, error)
             return jittered(1.0, 0.9)
         telemetry.RECONNECTS.labels(f"watch {self._name}").inc()
         return 0.0 if moved or time.monotonic() - started > _SHORT_WATCH else jittered(_SHORT_WATCH, 0.5)

@@ -155,6 +155,18 @@ def test_a_watch_that_brought_something_is_opened_again_at_once(tmp_path: Path) 
         assert b"resourceVersion=8&" in server.requests[2]
 
 
+def test_a_watch_that_brought_something_and_broke_is_no_failure_that_adds_to_earlier_ones(tmp_path: Path) -> None:
+    listed = http(200, b'{"items":[],"metadata":{"resourceVersion":"7"}}')
+    line = b'{"type":"ADDED","object":{"metadata":{"uid":"a","resourceVersion":"8"},"status":{"phase":"Pending"}}}\n'
+    unfinished = {"Content-Length": "100000"}
+    with OddServer(listed, http(200, line, unfinished), http(200, b"", unfinished)) as server:
+        pods = followed(kube_of(server.url, tmp_path))
+        assert 0 < pods.follow(lambda: None) < 2
+        assert len(pods.totals) == 1
+        with pytest.raises(KubeUnavailable):
+            pods.follow(lambda: None)
+
+
 # -- the self-check -------------------------------------------------------------------------------
 
 
