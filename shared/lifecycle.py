@@ -31,6 +31,9 @@ from shared.timing import SYSTEM_CLOCK, Backoff, Clock
 PUBLISH_SECONDS = 5.0
 """How often a worker tells the queue's state how it is; a change is told at once."""
 
+FIRST_RETRY = 0.5
+"""Seconds the pause after a loop's first failure may take; each further one up to twice as long."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -223,7 +226,7 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[Callable[[], None]]:
 
 def _driven(process: Process, loop: Loop) -> Callable[[], None]:
     def drive() -> None:
-        pauses = Backoff(first=0.5, cap=loop.slowest_retry)
+        pauses = Backoff(first=FIRST_RETRY, cap=loop.slowest_retry)
         while not process.stop.is_set():
             process.beats.expect(loop.name, loop.patience)
             try:

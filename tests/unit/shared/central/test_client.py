@@ -339,9 +339,12 @@ def test_every_call_is_measured_by_name_and_status(central: Central, client: Cen
 def test_a_web_page_is_no_answer_of_central_whatever_its_status() -> None:
     """A captive portal or a proxy's log-in page would otherwise swallow results."""
     page = http(200, b"\n<!DOCTYPE html><h1>Please log in</h1>")
-    with OddServer(page) as server, closing(client_of(server.url)) as client:
-        with pytest.raises(TemporaryError, match="answered by a web page"):
-            client.send_result("t1", RESULT, "key-1")
+    with (
+        OddServer(page) as server,
+        closing(client_of(server.url)) as client,
+        pytest.raises(TemporaryError, match="answered by a web page"),
+    ):
+        client.send_result("t1", RESULT, "key-1")
 
 
 @pytest.mark.parametrize("body", [b"", b"OK", b"{garbage"])
