@@ -42,7 +42,7 @@ class Dropped:
     """Something that is logged and counted, and not answered."""
 
     kind: str
-    """``no_id`` or ``other_cluster``; a metric's label."""
+    """``no_id``, ``other_cluster`` or, should that ever be, ``not_understood``; a metric's label."""
     reason: str
 
 

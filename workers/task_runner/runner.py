@@ -106,7 +106,11 @@ class Runner:
         if not self._accepting:
             return
         telemetry.TASKS_RECEIVED.labels(source).inc()
-        judgement = judge(raw, self._settings.agent.cluster_id)
+        try:
+            judgement = judge(raw, self._settings.agent.cluster_id)
+        except Exception:  # A bug must not keep the tasks behind this one from being taken in.
+            _logger.exception("a task failed unexpectedly to be understood")
+            judgement = Dropped("not_understood", "a task that could not be understood")
         if isinstance(judgement, Dropped):
             telemetry.TASKS_DROPPED.labels(judgement.kind).inc()
             _logger.warning("dropped: %s", judgement.reason)

@@ -185,6 +185,23 @@ def test_another_clusters_task_is_counted_and_not_answered(begin: Begin, queue: 
     assert not queue.get_state("task/")
 
 
+def test_a_task_that_meets_a_bug_does_not_keep_others_from_being_taken_in(
+    begin: Begin, queue: FlakyQueue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would come with every poll, and all behind it never."""
+
+    def broken(raw: Any, cluster_id: str) -> Any:
+        raise ZeroDivisionError("oh")
+
+    runner = begin()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "judge", broken)
+        runner.receive(payload(task_id="bad"), "poll")
+    assert "ZeroDivisionError: oh" in caplog.text
+    runner.receive(payload(task_id="good"), "poll")
+    assert answer(queue, "good")["status"] == "success"
+
+
 def test_nothing_is_taken_in_before_the_start_and_after_the_end(begin: Begin, queue: FlakyQueue) -> None:
     runner = begin(started=False)
     runner.receive(payload(task_id="early"), "poll")
