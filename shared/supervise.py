@@ -91,16 +91,13 @@ def worker_module(argv: Sequence[str]) -> str | None:
 
 
 def run_in_place(module: str, env: Mapping[str, str]) -> int:
-    """Run ``module`` as ``__main__`` in this process as if it had been exec'ed; its exit status."""
-    for number in (
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGQUIT,
-        signal.SIGHUP,
-        signal.SIGCHLD,
-        signal.SIGUSR2,
-    ):
+    """Run ``module`` as ``__main__`` in this process as if it had been exec'ed; its exit status.
+
+    One difference stays: the caller's os._exit neither waits for threads nor calls what atexit has.
+    """
+    for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2):
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(env)
     sys.argv = [module]
@@ -110,8 +107,11 @@ def run_in_place(module: str, env: Mapping[str, str]) -> int:
         status = 0
     except SystemExit as stop:
         status = exit_status(stop)
-    except BaseException:
+    except BaseException as error:
         sys.excepthook(*sys.exc_info())
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)  # As the interpreter ends then.
         status = 1
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,10 +77,11 @@ def test_a_module_runs_as_main_with_its_own_arguments_and_environment(tmp_path: 
 def test_the_signal_handlers_of_supervisord_are_gone(tmp_path: Path) -> None:
     body = (
         "import signal\n"
-        "names = ('SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGCHLD', 'SIGUSR2')\n"
-        "print({signal.getsignal(getattr(signal, name)) for name in names})"
+        "names = ('SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGCHLD', 'SIGUSR2')\n"
+        "print({signal.getsignal(getattr(signal, name)) for name in names})\n"
+        "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     )
-    assert in_place(tmp_path, body).stdout == "{<Handlers.SIG_DFL: 0>}\n"
+    assert in_place(tmp_path, body).stdout == "{<Handlers.SIG_DFL: 0>}\nTrue\n"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_the_signal_handlers_of_supervisord_are_gone(tmp_path: Path) -> None:
         ("raise SystemExit(77)", 77, ""),
         ("import sys; sys.exit('a reason')", 1, "a reason\n"),
         ("1 / 0", 1, "ZeroDivisionError: division by zero\n"),
-        ("raise KeyboardInterrupt", 1, "KeyboardInterrupt\n"),
+        ("raise KeyboardInterrupt", -signal.SIGINT, "KeyboardInterrupt\n"),
         ("import sys; sys.stdout.close()", 0, ""),
     ],
     ids=["end", "status", "reason", "bug", "interrupt", "closed stdout"],
