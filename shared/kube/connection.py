@@ -43,6 +43,9 @@ _AGGREGATED = "/apis/metrics.k8s.io/"
 
 MAX_BODY = 64 * 1024 * 1024
 
+MAX_LINE = 8 * 1024 * 1024
+"""Bytes of one line of a watch; an object has 1.5 MiB at most."""
+
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -190,6 +193,8 @@ class Kube:
                 *complete, rest = (rest + chunk).split(b"\n")
                 if complete:
                     yield complete
+                if len(rest) > MAX_LINE:
+                    raise self._unavailable(f"GET {path}", TemporaryError(f"a line of more than {MAX_LINE} bytes"))
         except (urllib3.exceptions.HTTPError, OSError) as error:
             if hangup is not None and hangup.used:
                 return

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.errors import TemporaryError
-from shared.kube.connection import MAX_BODY, Hangup, Kube
+from shared.kube.connection import MAX_BODY, MAX_LINE, Hangup, Kube
 from shared.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeUnavailable, NotFound, Unauthorized
 from tests.sim.kube.cluster import Cluster
 from tests.sim.kube.credentials import kubeconfig
@@ -257,6 +257,11 @@ def test_what_came_together_is_handed_out_together(tmp_path: Path) -> None:
 
 def test_a_line_that_is_cut_off_is_not_handed_out(tmp_path: Path) -> None:
     assert lines_of(tmp_path, streamed(b"one\ntw")) == [b"one"]
+
+
+def test_a_line_without_an_end_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(KubeUnavailable, match="a line of more than"):
+        lines_of(tmp_path, streamed(b"x" * (MAX_LINE + 1)))
 
 
 def test_a_stream_that_breaks_is_unavailability(tmp_path: Path) -> None:
