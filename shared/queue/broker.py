@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import selectors
 import socket
 import threading
@@ -333,14 +332,16 @@ def _failure(error: AgentError) -> Reply:
 
 
 def _listen(path: Path) -> socket.socket:
-    """A listening socket at ``path`` that only this user can use. A socket left by a killed broker goes."""
+    """A listening socket at ``path`` that only this user can use, in place of one that a killed broker left.
+
+    It is made under another name: nobody is refused by a socket that does not listen yet.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.setblocking(False)
-    path.unlink(missing_ok=True)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(before)
+    unready = path.with_name(f"{path.name}~")
+    unready.unlink(missing_ok=True)
+    listener.bind(str(unready))
+    unready.chmod(0o600)
     listener.listen(_BACKLOG)
+    unready.replace(path)
     return listener

@@ -61,6 +61,7 @@ for order in sys.stdin:
     step, folder = order.split(maxsplit=1)
     folder = Path(folder.strip())
     if os.fork() == 0:
+        signal.alarm(20)
         broker = Broker(folder / "queue.sock", Store(folder / "spool.sqlite"))
         sys.settrace(killed_at(int(step)))
         broker.serve()
@@ -145,6 +146,7 @@ class Crasher:
     def place(self) -> str:
         """Where it died, as ``module.function:line``."""
         place: str = self._process.stdout.readline().strip()
+        assert place != "gone", "it did not get that far, and not further either"
         assert self._process.stdout.readline().strip() == "gone"
         return place
 
