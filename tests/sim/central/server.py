@@ -152,7 +152,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {"error": "not found"})
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True  # Cut in the middle: nobody is there to be answered.
+            return
         path = urlsplit(self.path).path
         if path.startswith("/sim/"):
             self._control(path, body)
