@@ -58,6 +58,15 @@ JOBS = Resource("batch", "v1", "jobs", "Job", all=True)
 BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short=("pdb",))
 VOLUME_ATTACHMENTS = Resource("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", namespaced=False)
 VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",))
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", short=("cm",), status=False)
+SECRETS = Resource("", "v1", "secrets", "Secret", status=False)
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", short=("sa",), status=False)
+_RBAC = "rbac.authorization.k8s.io"
+CLUSTER_ROLES = Resource(_RBAC, "v1", "clusterroles", "ClusterRole", namespaced=False, status=False)
+BINDINGS = Resource(_RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False, status=False)
+PRIORITIES = Resource(
+    "scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False, short=("pc",), status=False
+)
 NODE_METRICS = Resource(
     "metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", namespaced=False, verbs=("get", "list"), status=False
 )
@@ -74,6 +83,7 @@ REVIEWS = Resource(
 STORED = (
     NODES, PODS, EVENTS, NAMESPACES, REPLICATION_CONTROLLERS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS,
     DAEMON_SETS, JOBS, BUDGETS, VOLUME_ATTACHMENTS, VOLUME_CLAIMS,
+    CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, CLUSTER_ROLES, BINDINGS, PRIORITIES,
 )  # fmt: skip
 METRICS = (NODE_METRICS, POD_METRICS)
 RESOURCES = (*STORED, *METRICS, SELF_REVIEWS, REVIEWS)
