@@ -11,7 +11,7 @@ demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=.
 	@$(BIN)/python -m tests.sim.demo
 
 test: $(READY) $(TOOLS) ## unit and integration tests: real sockets, real supervisord, real signals
-	$(BIN)/python -m pytest tests/unit tests/integration
+	$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit tests/integration
 
 container-test: $(READY) $(TOOLS) ## the image and the bundle, in a container engine
 	PYTHON=$(BIN)/python scripts/container/test.sh

@@ -6,6 +6,7 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ def test_the_key_is_nowhere_to_be_seen(cluster: Cluster, kubeconfig: Path, tmp_p
     assert [where for where, text in seen.items() if KEY in text] == []
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_garbage_at_the_endpoints_does_no_harm(agent: Agent) -> None:
     @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.one_of(st.binary(max_size=2000), _requests()))

@@ -94,10 +94,12 @@ class Central:
         """Hand a task out by poll."""
         return self.ledger.offer(task)
 
-    def push(self, frame: Any) -> None:
-        """Send a frame on every open stream; raises LookupError when there is none."""
-        if not self.streams:
-            raise LookupError("no agent is connected to the stream")
+    def push(self, frame: Any, patience: float = 10.0) -> None:
+        """Send a frame on every open stream; raises LookupError when there is none for ``patience`` seconds."""
+        try:
+            self.ledger.wait(lambda: self.streams, patience)
+        except TimeoutError as error:
+            raise LookupError("no agent is connected to the stream") from error
         for stream in list(self.streams):
             stream.push(frame)
 
@@ -244,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif path == "/sim/push":
                 if "task_type" in asked:
                     asked = central.task(asked.pop("task_type"), asked.pop("parameters"), **asked)
-                central.push(asked)
+                central.push(asked, patience=0.0)
                 self._send(200, {"task_id": asked.get("task_id")})
             else:
                 self._send(404, {"error": "there are /sim/tasks, /sim/push and /sim/arrivals"})
