@@ -11,10 +11,10 @@ from typing import Any
 from shared import telemetry
 from shared.central.client import CentralClient
 from shared.central.verdicts import TooLarge
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import AuthenticationError, PermanentError, TemporaryError
 from shared.logs import cut_middle
 from shared.queue.client import Queue
-from shared.queue.messages import EVENTS, RESULTS, TOPICS, Leased
+from shared.queue.messages import EVENTS, METRICS, RESULTS, TOPICS, Leased
 from shared.timing import SYSTEM_CLOCK, Clock
 
 LEASE_SECONDS = 120.0
@@ -51,21 +51,28 @@ class Delivery:
         self._cluster_id = cluster_id
         self._taken: dict[tuple[int, str], None] = {}
         """Ids and keys of what Central took and the queue, being away, was not told: they are not sent again."""
-        self._failures: dict[str, int] = {}
+        self._failures: dict[str, tuple[int, float]] = {}
+        """How often a message failed, and when it first did (monotonic)."""
+        self._answered = clock.monotonic()
+        """When Central last took a call that is no delivery (monotonic)."""
         self._unconfirmed: list[str] = []
         """Keys of the batch that failed last: it may have arrived, so it is sent again as it was, by the same key."""
+
+    def central_answered(self) -> None:
+        """Central took another call: what has failed since before that is at fault itself."""
+        self._answered = self._clock.monotonic()
 
     def deliver_next(self, wait: float) -> bool:
         """Deliver what a lease hands out; whether there was anything within ``wait`` seconds.
 
-        While events gather, only results are handed out. Without a ``wait`` nothing gathers.
+        While events gather, the others go. Without a ``wait`` nothing gathers.
 
         Raises:
             TemporaryError, AuthenticationError: Central does not take it now; everything is queued again.
         """
         gathering = self._gathering_until - self._clock.monotonic()
         if wait and gathering > 0.0:
-            leased = self._queue.lease((RESULTS,), BATCH_MESSAGES, LEASE_SECONDS, min(wait, gathering))
+            leased = self._queue.lease((RESULTS, METRICS), BATCH_MESSAGES, LEASE_SECONDS, min(wait, gathering))
         else:
             leased = self._queue.lease(TOPICS, BATCH_MESSAGES, LEASE_SECONDS, wait)
         undelivered = {message.id for message in leased}
@@ -115,8 +122,13 @@ class Delivery:
             self._bury(batch, error)
             return
         except TemporaryError as error:
-            telemetry.DELIVERIES.labels(topic, "retried").inc()
             self._set_back(batch, error)
+            return
+        except AuthenticationError:
+            raise
+        except Exception as error:  # A bug of ours in one message must not hold up those behind it.
+            _logger.exception("cannot send %s", batch[0].key)
+            self._set_back(batch, TemporaryError(f"{type(error).__name__}: {error}"))
             return
         telemetry.DELIVERIES.labels(topic, "delivered").inc(len(batch))
         self._acknowledge(batch)
@@ -166,24 +178,17 @@ class Delivery:
         Raises:
             TemporaryError: ``error``, unless the batch was parked.
         """
-        worst = 0
+        telemetry.DELIVERIES.labels(batch[0].topic, "retried").inc()
         self._unconfirmed = [message.key for message in batch]
         for message in batch:
-            self._failures[message.key] = self._failures.get(message.key, 0) + 1
-            worst = max(worst, self._failures[message.key])
+            times, since = self._failures.get(message.key, (0, self._clock.monotonic()))
+            self._failures[message.key] = (times + 1, since)
+        times, since = max(self._failures[message.key] for message in batch)
         _bound(self._failures)
-        if worst < PATIENT_TRIES or not self._central_takes_others():
+        if times < PATIENT_TRIES or self._answered <= since:
             raise error
         _logger.warning("parking %d of %s for %d s: %s", len(batch), batch[0].topic, PARKED_SECONDS, error)
         self._queue.release([message.id for message in batch], PARKED_SECONDS)
-
-    def _central_takes_others(self) -> bool:
-        """Whether Central answers at all: its list of tasks is a call without a body to object to."""
-        try:
-            self._client.tasks()
-        except (TemporaryError, PermanentError):
-            return False
-        return True
 
 
 def _bound(remembered: dict[Any, Any]) -> None:

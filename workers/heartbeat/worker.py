@@ -113,6 +113,7 @@ class HeartbeatWorker(Worker):
     def beat(self) -> float:
         """One heartbeat; the seconds until the next."""
         self._call(self._client.heartbeat, self._heartbeat("healthy").to_json())
+        self._delivery.central_answered()
         clear_refusal(self._process.queue, "heartbeat")
         return jittered(self._process.settings.central.heartbeat_seconds)
 

@@ -48,7 +48,7 @@ WAITING = Limits().messages
         ),
         ("bodies that are compressed", f"from {GZIP_FROM // KIB} KiB, when Central says `Accept-Encoding: gzip`"),
         ("`Retry-After`", f"obeyed up to {LONGEST_RETRY_AFTER:g} s"),
-        ("a message that fails while others pass", f"{PATIENT_TRIES} times in a row"),
+        ("a message that fails while heartbeats pass", f"{PATIENT_TRIES} times in a row"),
         ("repeats of an event", f"one in {WINDOW_SECONDS:g} s, of the {REMEMBERED:,} ids seen last"),
         ("first sights in a storm", f"{STORM_BURST:,} of each type, then {STORM_RATE:g} a second"),
         ("ids a restart remembers", f"the {PIECE * PIECES:,} forwarded last, of each watch"),

@@ -140,7 +140,7 @@ def test_the_first_events_go_at_once_and_those_that_follow_gather(outbox: Outbox
     assert outbox.event_batches() == [["e1"], ["e2", "e3"]]
 
 
-def test_while_events_gather_results_go_and_metrics_keep_their_place(outbox: Outbox, clock: FakeClock) -> None:
+def test_while_events_gather_results_and_metrics_go(outbox: Outbox, clock: FakeClock) -> None:
     outbox.put_events("e1")
     outbox.delivery.deliver_next(wait=0.01)
     outbox.put_sample("s1")
@@ -151,7 +151,7 @@ def test_while_events_gather_results_go_and_metrics_keep_their_place(outbox: Out
     clock.advance(EVENTS_PAUSE)
     while outbox.delivery.deliver_next(wait=0.01) or outbox.depth():
         clock.advance(EVENTS_PAUSE)
-    assert [arrival.call for arrival in outbox.central.ledger.arrivals] == ["events", "result", "events", "metrics"]
+    assert [arrival.call for arrival in outbox.central.ledger.arrivals] == ["events", "result", "metrics", "events"]
 
 
 def test_what_is_a_full_batch_need_not_gather(outbox: Outbox) -> None:
@@ -376,6 +376,8 @@ def test_one_message_that_keeps_failing_is_set_aside_so_that_others_go(
     central.fault("result", status=500)
     fail(outbox, PATIENT_TRIES - 1)
     outbox.put_events("e1")
+    clock.advance(1)
+    outbox.delivery.central_answered()
     assert outbox.deliver() is True, "parked, so no error"
     outbox.deliver_all()
     assert outbox.event_batches() == [["e1"]]
@@ -386,6 +388,16 @@ def test_one_message_that_keeps_failing_is_set_aside_so_that_others_go(
     clock.advance(1)
     outbox.deliver_all()
     assert [body["task_id"] for body in outbox.arrived("result")] == ["poison"]
+
+
+def test_a_message_that_cannot_even_be_sent_is_set_aside_too(
+    central: Central, outbox: Outbox, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No worker puts such a result; if a bug makes one, the others must not wait for it."""
+    central.fault("result", status=413, times=1)
+    outbox.queue.put("results", [("odd", b'["no", "result"]')])
+    fail(outbox, 1)
+    assert "cannot send odd" in caplog.text
 
 
 def test_while_central_is_down_nothing_is_set_aside(central: Central, outbox: Outbox) -> None:
