@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.errors import AgentError
 from shared.kube.connection import Kube
-from workers.doctor.findings import Finding, Verdict, fail, ok, unknown, warn
+from workers.doctor.findings import Finding, fail, ok, unknown, warn
 
 ACCOUNT = "cloudoptim-agent"
 NAMESPACE = "kube-system"
@@ -43,26 +43,31 @@ RULES = (
 """SPEC section 4, and the opt-in components of the bundle."""
 
 
-def check_access(kube: Kube, inside: bool) -> Iterator[Finding]:
+def check_access(kube: Kube, inside: bool, events_wanted: bool) -> Iterator[Finding]:
     """Whether the agent's ServiceAccount may do what it needs to.
 
     Inside the pod we ask about ourselves; from a laptop about the ServiceAccount, or it would be the wrong user.
     """
     for rule in RULES:
-        yield _check_rule(kube, rule, inside)
+        try:
+            denied = [verb for verb in rule.verbs if not _allowed(kube, rule, verb, inside)]
+        except AgentError as error:
+            advice = "ask as someone who may create subjectaccessreviews, or run the doctor in the pod"
+            yield unknown("rbac", f"what {ACCOUNT} may do cannot be asked: {error}", "" if inside else advice)
+            return
+        yield verdict_on(rule, denied, events_wanted)
 
 
-def _check_rule(kube: Kube, rule: Rule, inside: bool) -> Finding:
+def verdict_on(rule: Rule, denied: Sequence[str], events_wanted: bool = False) -> Finding:
+    """What it means that these of the rule's verbs are denied."""
     what = f"{', '.join(rule.verbs)} {rule.resource}" + (f" ({rule.group})" if rule.group else "")
-    try:
-        denied = [verb for verb in rule.verbs if not _allowed(kube, rule, verb, inside)]
-    except AgentError as error:
-        return unknown("rbac", f"{what}: {error}", "it takes the right to create SubjectAccessReviews to ask")
     if not denied:
         return ok("rbac", what)
     missing = f"not allowed: {', '.join(denied)} {rule.resource}" + (f" ({rule.group})" if rule.group else "")
+    if rule.component == "kubernetes-events" and events_wanted:
+        return warn("rbac", f"{missing}, but KUBERNETES_EVENTS is true", "apply the component kubernetes-events")
     if rule.component:
-        return Finding("rbac", Verdict.OK, f"{missing}; the component {rule.component} is not applied")
+        return ok("rbac", f"{missing}; it comes with the component {rule.component}, which is not applied")
     if rule.group == "metrics.k8s.io":
         return warn("rbac", missing, "apply k8s/ again; without it there is no utilisation")
     return fail("rbac", missing, "apply k8s/ again: ClusterRole and ClusterRoleBinding cloudoptim-agent")

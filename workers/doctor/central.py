@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from shared import USER_AGENT
 from shared.central.verdicts import error_of
 from shared.config import Central
 from shared.errors import AuthenticationError
-from workers.doctor.findings import Finding, fail, ok, warn
+from workers.doctor.findings import Finding, fail, ok, unknown, warn
 
 _TIMEOUT = 10.0
 SKEW_WARN = 30.0
@@ -36,7 +36,8 @@ def check_central(central: Central, cluster_id: str, instance_id: str | None) ->
     if isinstance(addresses, Finding):
         yield addresses
         return
-    yield ok("central dns", f"{host} is {', '.join(addresses)}")
+    if addresses != [host]:
+        yield ok("central dns", f"{host} resolves to {', '.join(addresses)}")
     connection = _connect(host, port)
     if isinstance(connection, Finding):
         yield connection
@@ -87,7 +88,7 @@ def _check_tls(connection: socket.socket, host: str, ca_bundle: str | None) -> F
 def _check_key(central: Central, cluster_id: str, instance_id: str | None) -> Iterator[Finding]:
     """Ask for tasks: it changes nothing, and says whether the key is good for this cluster.
 
-    From outside the pod no X-Agent-Instance is sent: Central could take us for a second agent and fence one.
+    Without an agent beside us no X-Agent-Instance is sent: Central could take us for a second agent and fence one.
     """
     headers = {"Authorization": f"Bearer {central.api_key.current()}", "User-Agent": f"{USER_AGENT} doctor"}
     if instance_id is not None:
@@ -101,10 +102,11 @@ def _check_key(central: Central, cluster_id: str, instance_id: str | None) -> It
             allow_redirects=False,
             stream=True,
         ) as answer:
-            yield _verdict_on_key(answer, cluster_id)
+            yield verdict_on_key(answer.status_code, answer.headers, cluster_id, instance_id is not None)
             yield from check_clock("central clock", answer.headers.get("Date"))
     except (requests.RequestException, OSError) as error:
-        yield fail("central api", f"no answer to a poll for tasks: {error}", "is this really Central's URL?")
+        advice = "is CENTRAL_SERVER_URL right, scheme and port too? behind a proxy: does the proxy let it through?"
+        yield fail("central api", f"no answer to a poll for tasks: {error}", advice)
 
 
 def _signed(request: requests.PreparedRequest, headers: dict[str, str]) -> requests.PreparedRequest:
@@ -112,13 +114,17 @@ def _signed(request: requests.PreparedRequest, headers: dict[str, str]) -> reque
     return request
 
 
-def _verdict_on_key(answer: requests.Response, cluster_id: str) -> Finding:
-    refusal = error_of("tasks", answer.status_code, answer.headers, "")
+def verdict_on_key(status: int, headers: Mapping[str, str], cluster_id: str, named: bool) -> Finding:
+    """What Central's answer to a poll says. ``named``: we said which agent we are, without which it may refuse us."""
+    refusal = error_of("tasks", status, headers, "")
     if refusal is None:
         return ok("central key", f"Central takes the key for cluster {cluster_id}")
     if isinstance(refusal, AuthenticationError):
         advice = "put the right key into the Secret cloudoptim-client-secret (key api-key); check cluster-id"
-        return fail("central key", f"Central answers {answer.status_code}: it does not take the key", advice)
+        return fail("central key", f"Central answers {status}: it does not take the key", advice)
+    if status == 400 and not named:
+        said = "Central answers, and does not refuse the key; more it tells only an agent that runs"
+        return unknown("central key", said, "run the doctor in the pod, beside a running agent")
     return fail("central api", str(refusal), "is CENTRAL_SERVER_URL the base of Central's client API?")
 
 

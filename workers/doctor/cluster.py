@@ -37,21 +37,22 @@ def check_api_server(kube: Kube) -> Iterator[Finding]:
         answer = kube.exchange("GET", "/version")
         version = json.loads(answer.body).get("gitVersion", "?")
     except (AgentError, ValueError) as error:
-        advice = "inside the pod: is the ServiceAccount's token mounted? from a laptop: is KUBECONFIG right?"
+        advice = "in the pod: is the ServiceAccount's token mounted, and egress open? on a laptop: is KUBECONFIG right?"
         yield fail("kubernetes api", str(error), advice)
         return
     yield ok("kubernetes api", f"answers, version {version}")
     yield from check_clock("kubernetes clock", answer.headers.get("Date"))
 
 
-def check_bundle(kube: Kube) -> Iterator[Finding]:
+def check_bundle(kube: Kube, inside: bool) -> Iterator[Finding]:
     """Whether the bundle's objects are there. The agent itself may not read most of them, and need not."""
     for name, path in _BUNDLE:
         found = _read(kube, path)
         if isinstance(found, NotFound):
             yield fail(name, "is not there", _APPLY)
         elif isinstance(found, Forbidden):
-            yield unknown(name, "may not be read from here, which is as it should be inside the pod")
+            detail = "the agent may not read it, and need not" if inside else "may not be read by this user"
+            yield unknown(name, detail)
         elif isinstance(found, AgentError):
             yield unknown(name, str(found))
         else:
@@ -64,9 +65,11 @@ def _check_deployment(found: dict[str, Any] | AgentError) -> Finding:
         return fail("deployment", "is not there", _APPLY)
     if isinstance(found, AgentError):
         return unknown("deployment", str(found))
-    ready = found.get("status", {}).get("readyReplicas", 0)
-    if ready:
-        return ok("deployment", "is there, one pod is ready")
+    if found.get("spec", {}).get("replicas", 1) == 0:
+        advice = f"kubectl -n {NAMESPACE} scale deployment/{ACCOUNT} --replicas=1"
+        return fail("deployment", "is scaled to 0: no agent runs", advice)
+    if found.get("status", {}).get("readyReplicas", 0):
+        return ok("deployment", "is there, its pod is ready")
     advice = f"kubectl -n {NAMESPACE} describe pod -l app={ACCOUNT}; then its log"
     return fail("deployment", "is there, but no pod is ready", advice)
 
@@ -87,21 +90,42 @@ def check_pod(kube: Kube) -> Iterator[Finding]:
     if isinstance(pods, AgentError):
         yield unknown("pod", str(pods))
         return
+    if not pods.get("items"):
+        yield fail("pod", "there is none", f"kubectl -n {NAMESPACE} describe replicaset -l app={ACCOUNT}")
     for pod in pods.get("items", []):
         name, phase = pod["metadata"]["name"], pod.get("status", {}).get("phase", "?")
-        yield (
-            ok("pod", f"{name} is {phase}") if phase == "Running" else warn("pod", f"{name} is {phase}", "describe it")
-        )
-        yield from _restarts(pod)
-        said = _read(kube, f"{_CORE}/pods/{name}:8080/proxy/ready")
-        if isinstance(said, AgentError):
-            yield warn("/ready", str(said), f"kubectl -n {NAMESPACE} logs {name}")
+        waits = [why for status in _containers(pod) if (why := (status.get("state") or {}).get("waiting"))]
+        if phase == "Running" and not waits:
+            yield ok("pod", f"{name} is Running")
         else:
-            yield ok("/ready", json.dumps(said))
+            why = "; ".join(f"{wait.get('reason', '?')} {wait.get('message', '')}".strip() for wait in waits)
+            yield fail(
+                "pod", f"{name} is {phase}: {why or 'see its events'}", f"kubectl -n {NAMESPACE} describe pod {name}"
+            )
+        yield from _restarts(pod)
+        yield _check_ready(kube, name)
+
+
+def _check_ready(kube: Kube, pod: str) -> Finding:
+    """/ready through the API server, which takes the right to get pods/proxy."""
+    answer = kube.exchange("GET", f"{_CORE}/pods/{pod}:8080/proxy/ready")
+    try:
+        said = json.loads(answer.body)
+    except ValueError:
+        said = {}
+    if answer.status == 200 and said.get("ready"):
+        return ok("/ready", json.dumps(said))
+    if "ready" in said:
+        return fail("/ready", "; ".join(said.get("reasons", [])) or "not ready", "the reasons say what is wrong")
+    return unknown("/ready", f"cannot be asked through the API server: {answer.status}", "run the doctor in the pod")
+
+
+def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(pod.get("status", {}).get("containerStatuses") or [])
 
 
 def _restarts(pod: dict[str, Any]) -> Iterator[Finding]:
-    for status in pod.get("status", {}).get("containerStatuses", []):
+    for status in _containers(pod):
         ended = (status.get("lastState") or {}).get("terminated")
         if not ended:
             continue

@@ -3,50 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 from shared import USER_AGENT, config
 from shared.config import Settings
 from shared.errors import AgentError, ConfigurationError
 from shared.identity import instance_id
-from shared.kube.connection import Kube
+from shared.kube.connection import Kube, bounded_by
+from shared.timing import Deadline
 from workers.doctor.access import check_access
 from workers.doctor.agent import check_agent
 from workers.doctor.central import check_central
 from workers.doctor.cluster import check_api_server, check_bundle, check_pod, check_usage
-from workers.doctor.findings import Finding, fail, ok, unknown
+from workers.doctor.findings import Finding, Verdict, fail, ok, unknown, warn
 from workers.doctor.laptop import settings_from_cluster
 
-_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_PATIENCE = 5.0
+"""Seconds for each group of questions to the API server; in a cluster that is well all take less than one."""
 
 
 def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Every finding, as it is made. Inside the pod when a ServiceAccount's token is mounted, else a laptop."""
-    inside = "KUBERNETES_SERVICE_HOST" in environ and _TOKEN.exists()
-    kube = Kube(environ.get("KUBECONFIG") or (None if inside else "~/.kube/config"), f"{USER_AGENT} doctor")
-    yield ok(
-        "where",
-        "inside the cluster" if inside else f"outside, kubeconfig {environ.get('KUBECONFIG', '~/.kube/config')}",
-    )
+    """Every finding, as it is made: inside the agent's pod, or on a laptop with a kubeconfig."""
+    inside = "KUBERNETES_SERVICE_HOST" in environ and ("POD_UID" in environ or "KUBECONFIG" not in environ)
+    kubeconfig = environ.get("KUBECONFIG") or (None if inside else "~/.kube/config")
+    kube = Kube(kubeconfig, f"{USER_AGENT} doctor")
+    yield ok("where", "inside the pod" if inside else f"outside the cluster, with the kubeconfig {kubeconfig}")
     settings = None
     for finding, found in _settings(environ, kube, inside):
         settings = found or settings
         yield finding
-    yield from _guarded("kubernetes api", lambda: check_api_server(kube))
-    yield from _guarded("bundle", lambda: check_bundle(kube))
-    yield from _guarded("rbac", lambda: check_access(kube, inside))
-    yield from _guarded("metrics.k8s.io", lambda: check_usage(kube))
+    answers = True
+    for finding in _guarded("kubernetes api", lambda: check_api_server(kube)):
+        answers = answers and (finding.topic, finding.verdict) != ("kubernetes api", Verdict.FAIL)
+        yield finding
+    if answers:
+        events_wanted = settings is not None and settings.tasks.kubernetes_events
+        yield from _guarded("bundle", lambda: check_bundle(kube, inside))
+        yield from _guarded("rbac", lambda: check_access(kube, inside, events_wanted))
+        yield from _guarded("metrics.k8s.io", lambda: check_usage(kube))
+    else:
+        yield unknown("bundle, rbac", "not looked at: the API server does not answer")
     if settings is None:
         yield unknown("central", "not looked at: its URL or key is not known")
     else:
         known = settings
-        instance = _instance(known) if inside else None
+        instance = _instance(known)
         yield from _guarded("central", lambda: check_central(known.central, known.agent.cluster_id, instance))
     if settings is not None and (inside or settings.agent.supervisor_socket.exists()):
         beside = settings
         yield from _guarded("agent", lambda: check_agent(beside))
-    else:
+    elif answers:
         yield from _guarded("pod", lambda: check_pod(kube))
+    else:
+        yield unknown("pod", "not looked at: the API server does not answer")
 
 
 def _settings(environ: Mapping[str, str], kube: Kube, inside: bool) -> Iterator[tuple[Finding, Settings | None]]:
@@ -62,10 +70,12 @@ def _settings(environ: Mapping[str, str], kube: Kube, inside: bool) -> Iterator[
             yield fail("settings", problem, advice), None
         return
     yield ok("settings", f"cluster {settings.agent.cluster_id}, Central {settings.central.url}"), settings
+    if rail := settings.tasks.are_paused():
+        yield warn("settings", f"every task is refused: {rail}", "set tasks-paused to false when it has served"), None
 
 
 def _instance(settings: Settings) -> str | None:
-    """The running agent's id, so that Central does not take us for another agent."""
+    """The id of the agent that runs beside us, if one does, so that Central does not take us for another agent."""
     try:
         supervisord = int((settings.agent.run_dir / "supervisord.pid").read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -75,7 +85,8 @@ def _instance(settings: Settings) -> str | None:
 
 def _guarded(topic: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
-        yield from check()
+        with bounded_by(Deadline.after(_PATIENCE)):
+            yield from check()
     except AgentError as error:
         yield fail(topic, str(error), "see the message")
     except Exception as error:  # The doctor must not fall ill itself.

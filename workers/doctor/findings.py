@@ -63,9 +63,16 @@ def as_table(findings: Sequence[Finding], width: int = 110) -> str:
     lines = []
     for finding in findings:
         head = f"{finding.verdict.value:8} {finding.topic:{column}}  "
-        lines += textwrap.wrap(finding.detail, width, initial_indent=head, subsequent_indent=indent) or [head]
+        lines += _wrapped(finding.detail, width, head, indent) or [head]
         if finding.advice:
-            lines += textwrap.wrap(finding.advice, width, initial_indent=f"{indent}→ ", subsequent_indent=f"{indent}  ")
+            lines += _wrapped(finding.advice, width, f"{indent}→ ", f"{indent}  ")
     counts = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in Verdict}
     lines.append(", ".join(f"{count} {verdict.value}" for verdict, count in counts.items() if count))
     return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int, first: str, further: str) -> list[str]:
+    """Lines that leave names whole: they are there to be copied."""
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=further, break_on_hyphens=False, break_long_words=False
+    )
