@@ -11,6 +11,7 @@ import uuid
 
 from shared.errors import AgentError
 from shared.kube.connection import Kube
+from shared.kube.errors import Forbidden
 from shared.kube.nodes import Node
 from shared.timing import Clock, iso
 
@@ -33,6 +34,7 @@ class Announcer:
         self._clock = clock
         self._wanted = wanted
         self._reporter = reporter
+        self._refused = False
 
     def on_node(self, node: Node, reason: str, message: str, warning: bool = False) -> None:
         """Say ``message`` on ``node``. Never raises."""
@@ -43,9 +45,17 @@ class Announcer:
                 "POST", f"/api/v1/namespaces/{NAMESPACE}/events", None, self._event(node, reason, message, warning)
             )
         except AgentError as error:
-            _logger.warning(
-                "no Event on node %s (is the kubernetes-events component applied?): %s", node.metadata.name, error
+            # Once: every task would say it again until somebody grants it.
+            level = logging.DEBUG if self._refused and isinstance(error, Forbidden) else logging.WARNING
+            self._refused = isinstance(error, Forbidden)
+            _logger.log(
+                level,
+                "no Event on node %s (is the kubernetes-events component applied?): %s",
+                node.metadata.name,
+                error,
             )
+        else:
+            self._refused = False
 
     def _event(self, node: Node, reason: str, message: str, warning: bool) -> dict[str, object]:
         now = iso(self._clock.now())

@@ -65,3 +65,16 @@ def test_that_it_cannot_be_written_is_a_line_in_the_log(
     with caplog.at_level(logging.WARNING):
         announcer(kube, clock).on_node(node, "Drained", "Drained")
     assert "no Event on node node-1 (is the kubernetes-events component applied?)" in caplog.text
+
+
+def test_a_missing_right_is_said_once_until_it_was_there(
+    cluster: Cluster, kube: Kube, clock: FakeClock, node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = announcer(kube, clock)
+    for _ in range(2):
+        cluster.fail(verb="create", resource="events", status=403, times=3)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(4):
+                ours.on_node(node, "Drained", "Drained")
+    assert len(caplog.records) == 2
+    assert len(cluster.events(reason="Drained")) == 2
