@@ -60,7 +60,7 @@ def test_kubectl_describe_node_says_who_drained_it_and_why(tmp_path: Path) -> No
         assert re.search(r"Normal Uncordoned \S+ cloudoptim-agent Marked schedulable", shown)
         assert re.search(r"Normal Labelled \S+ cloudoptim-agent Labels changed: tier=cheap", shown)
 
-        ours = cluster.events(**{"reportingComponent": "cloudoptim-agent"})
+        ours = cluster.events(reportingComponent="cloudoptim-agent")
         assert {event["metadata"]["namespace"] for event in ours} == {"default"}, "where Events on nodes live"
         assert {event["source"]["host"] for event in ours} == {"agent-x"}
 
