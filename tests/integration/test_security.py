@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from pathlib import Path
@@ -52,10 +53,14 @@ def test_garbage_at_the_endpoints_does_no_harm(agent: Agent) -> None:
     @given(st.one_of(st.binary(max_size=2000), _requests()))
     def talk(data: bytes) -> None:
         with socket.create_connection(("127.0.0.1", agent.port), timeout=10) as connection:
-            connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
-            while connection.recv(65536):
-                pass
+            try:
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):
+                    pass
+            except OSError as error:
+                # It may hang up on garbage without reading all of it; it may not leave us waiting.
+                assert error.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
 
     pids = agent.pids()
     talk()
