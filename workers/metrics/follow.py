@@ -16,7 +16,7 @@ from shared.timing import jittered
 
 T = TypeVar("T")
 
-_LOOKS = 4
+_LOOKS = 10
 _LOOK_AGAIN = 5.0
 """A self-check looks so often, so many seconds apart, before it believes in a mismatch."""
 
@@ -74,15 +74,18 @@ class Followed(Generic[T]):
     def check(self, wait: Callable[[float], object]) -> bool:
         """Compare the totals with the API server's own count; list again when they stay apart.
 
-        The count costs one object (``limit=1``, ``remainingItemCount``). As things change, the two may be apart
-        for a moment: only what is still so after a few looks, ``wait`` seconds apart, is a mismatch.
+        The count costs one object (``limit=1``, ``remainingItemCount``). Where things come and go, the two are
+        always apart by a few, now this way and now that: only what is so the same way at every look, ``wait``
+        seconds apart, is a mismatch.
         """
+        ways = set()
         for look in range(_LOOKS):
             page = next(iter(self._resource.pages(limit=1)))
             counted = len(page.items) + (page.metadata.remaining_item_count or 0)
             with self.lock:
                 kept = len(self.totals)
-            if kept == counted:
+            ways.add(kept > counted)
+            if kept == counted or len(ways) > 1:
                 telemetry.SELF_CHECKS.labels(self._name, "match").inc()
                 return True
             if look < _LOOKS - 1:
@@ -94,8 +97,9 @@ class Followed(Generic[T]):
 
     def _list_again(self) -> None:
         """End the present watch, and begin with a list."""
+        present = self._hangup  # A watch that begins from here on has another, and a list before it.
         self._distrusted = True
-        self._hangup.use()
+        present.use()
 
     def _list(self, reason: str, alive: Callable[[], None]) -> None:
         telemetry.RELISTS.labels(self._name, reason).inc()

@@ -43,6 +43,7 @@ class PodTotals:
     def __init__(self) -> None:
         self._pods: dict[bytes, PodShape] = {}
         self._shapes: dict[PodShape, PodShape] = {}
+        self._uses: Counter[PodShape] = Counter()
         self.phases: Counter[str] = Counter()
         self.requests = Amount(0, 0)
         self.limits = Amount(0, 0)
@@ -69,6 +70,9 @@ class PodTotals:
             self._move(before, -1)
 
     def _move(self, shape: PodShape, sign: int) -> None:
+        self._uses[shape] += sign
+        if not self._uses[shape]:
+            del self._uses[shape], self._shapes[shape]
         self.phases[shape.phase] += sign
         self.requests = _plus(self.requests, shape.requests, sign)
         self.limits = _plus(self.limits, shape.limits, sign)

@@ -86,6 +86,16 @@ def test_pods_of_one_shape_share_a_record() -> None:
     assert len({id(shape) for shape in totals._pods.values()}) == 1
 
 
+def test_a_record_that_no_pod_has_any_more_is_forgotten() -> None:
+    """Where an autoscaler gives every pod requests of its own, they would add up for ever."""
+    totals = PodTotals()
+    for number in range(100):
+        totals.put(pod("one", cpu=f"{number}m"))
+    assert len(totals._shapes) == 1
+    totals.remove("one")
+    assert len(totals._shapes) == 0
+
+
 UIDS = [str(uuid.UUID(int=number)) for number in range(6)]
 PODS = st.builds(
     lambda uid, phase, bound, cpu, memory: pod(uid, phase, "node-1" if bound else "", cpu=cpu, memory=memory),
