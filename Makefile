@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 TOOLS := $(VENV)/tools/.installed
 
-.PHONY: demo test lint types tools container-test soak check docs prices clean
+.PHONY: demo test lint types audit tools container-test soak check docs prices clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
@@ -34,6 +34,9 @@ prices: ## rebuild the shipped price table (Python 3.11 or later)
 	$(PYTHON) -m venv .venv-prices
 	.venv-prices/bin/pip install --quiet --no-deps -r scripts/prices/requirements.txt
 	.venv-prices/bin/python -m scripts.build_prices
+
+audit: ## known vulnerabilities in what the image installs
+	PYTHON=$(PYTHON) scripts/audit.sh
 
 check: lint types test demo ## what .ci/run does, but for the container
 

@@ -2,7 +2,7 @@
 
     python -m bench.footprint
 
-The image runs Python 3.12 with docstrings stripped; PYTHONOPTIMIZE=2 in the environment does the same here.
+With the settings of the image, and the Python that runs this.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import image
 from bench.cgroup import Group
 from bench.report import Figure, report
 from bench.scale import MIB, Sampler, simulator
@@ -36,7 +37,7 @@ def start(kubeconfig: Path, preload: bool, cpu: float | None) -> Start:
     """Start it, wait until it is ready, end it."""
     with Group("start", cpu=cpu) as group, Central() as central:
         began = time.monotonic()
-        with Agent(central.url, kubeconfig, preload=preload, wrap=group.wrap) as agent:
+        with Agent(central.url, kubeconfig, image.environment(), preload=preload, wrap=group.wrap) as agent:
             agent.wait_ready(120)
             return Start(time.monotonic() - began, group.cpu_seconds())
 
@@ -47,7 +48,7 @@ def memory(kubeconfig: Path, preload: bool) -> Sampler:
         Group("memory") as group,
         Sampler(group) as sampler,
         Central() as central,
-        Agent(central.url, kubeconfig, preload=preload, wrap=group.wrap) as agent,
+        Agent(central.url, kubeconfig, image.environment(), preload=preload, wrap=group.wrap) as agent,
     ):
         agent.wait_ready(120)
         central.ledger.wait(lambda: central.streams, 30)

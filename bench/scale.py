@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from bench import image
 from bench.cgroup import Group
 from bench.report import Figure, report
 from shared.kube.connection import Kube
@@ -114,7 +115,7 @@ def run(site: Site) -> list[Figure]:
         Group("scale") as group,
         Sampler(group) as sampler,
         Central() as central,
-        Agent(central.url, site.kubeconfig, wrap=group.wrap) as agent,
+        Agent(central.url, site.kubeconfig, image.environment(), wrap=group.wrap) as agent,
     ):
         agent.wait_ready(120)
         agent.wait(lambda: central.ledger.of("metrics"), 120)
