@@ -144,8 +144,12 @@ def test_key_rotates_without_a_restart(agent: AgentPod, central: Central) -> Non
     assert len(central.ledger.of("register")) == 1
 
 
-def test_memory_stays_under_the_request(new_pod: NewPod, figures: dict[str, str]) -> None:
-    """The peak of a minute on a small cluster, the start included."""
+def test_memory_stays_under_the_request(new_pod: NewPod, cluster: Cluster, figures: dict[str, str]) -> None:
+    """The peak of a minute on a cluster of 20 nodes and 600 pods, the start included."""
+    names = [f"more-{number}" for number in range(20 - len(cluster.nodes()))]
+    for name in names:
+        cluster.add_node(name, cpu=64, memory="256Gi")
+    cluster.add_deployment("more", "more", 600 - len(cluster.pods()), node=names)
     with new_pod() as agent:
         ready = agent.wait_ready()
         samples = []
