@@ -23,7 +23,12 @@ _RECENT = "/recent/"
 
 
 class Checkpoint:
-    """One watch's resourceVersion, the time up to which it saw everything, and the ids forwarded lately."""
+    """One watch's resourceVersion, the time of the newest it saw, and the ids forwarded lately.
+
+    That time is the cluster's: were it ours, a clock of ours that is ahead would make everything history. It is
+    never later than ours, so that the clock of one node that is ahead does not do so either. Only at the very first
+    start, before anything was seen, it is ours.
+    """
 
     def __init__(self, key: str, saved: Mapping[str, Any]) -> None:
         """``saved`` is what all watches saved: they may see the same things."""
@@ -33,6 +38,9 @@ class Checkpoint:
         moment = kept.get("time")
         self.version: str = kept.get("version", "")
         self.time = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
+        self._history = self.time
+        """What is older than this, give or take latecomers, is history."""
+        self._newest = self.time
         self._key = key
         self._number = int(kept.get("piece", 0))
         self._pieces: dict[str, dict[str, int]] = {}
@@ -53,20 +61,35 @@ class Checkpoint:
         """What ``unsaved`` gave is safe."""
         self._pieces = {}
 
+    def begin(self) -> None:
+        """A list or a watch begins here. What is history stays fixed until the next one begins: what happened
+        while we were away comes in many bunches, and the first must not rule out the others.
+        """
+        self._history = self.time
+
+    def saw(self, event: ClusterEvent) -> None:
+        """Note the time of an occurrence that was no history, forwarded or not."""
+        self._newest = max(self._newest or event.last_seen, event.last_seen)
+
     def moved(self, version: str, now: datetime) -> None:
-        """The watch has seen everything up to ``version``, which is ``now``."""
-        self.version, self.time = version, now
+        """The watch has seen everything up to ``version``; it is ``now`` by our clock."""
+        self.version = version
+        if self.time is None:
+            self.time = now
+        elif self._newest is not None:
+            self.time = max(self.time, min(self._newest, now))
+
+    def is_history(self, event: ClusterEvent) -> bool:
+        """Whether it is older than the checkpoint: a pod's status goes on showing an old OOM kill for days."""
+        return self._history is not None and event.last_seen < self._history - LATENESS
 
     def is_news(self, event: ClusterEvent) -> bool:
         """Whether the occurrence was not forwarded before.
 
-        A pod's status goes on showing an old OOM kill for days: what is older than the checkpoint, give or
-        take latecomers, is history. Of what is not, the ids forwarded before a restart are known, and how often
-        each had been seen by then: only a repeat after that is news.
+        Of what is no history, the ids forwarded before a restart are known, and how often each had been seen by
+        then: only a repeat after that is news.
         """
-        if self.time is not None and event.last_seen < self.time - LATENESS:
-            return False
-        return event.count > self._before.get(event.event_id, 0)
+        return not self.is_history(event) and event.count > self._before.get(event.event_id, 0)
 
     def forwarded(self, events: Iterable[ClusterEvent]) -> None:
         """Remember their ids for the next start, in the place of the oldest."""

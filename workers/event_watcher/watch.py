@@ -76,6 +76,7 @@ class Watch(Generic[T]):
             self._catch_up(checkpoint, alive)
             with self._lock:
                 self._put_unsent(checkpoint)  # Killed before it saw anything, the next one begins where this did.
+        checkpoint.begin()
         started, moved = time.monotonic(), False
         try:
             for bunch in self._resource.changes(checkpoint.version):
@@ -117,6 +118,7 @@ class Watch(Generic[T]):
         """Without a version to go on from: look through a list, or at the very first start just begin here."""
         reason = "first" if checkpoint.time is None else "lost"
         telemetry.RELISTS.labels(self._name, reason).inc()
+        checkpoint.begin()
         version, begun = "", self._clock.now()
         look = self._list_at_first or checkpoint.time is not None
         for page in self._resource.pages() if look else self._resource.pages(limit=1):
@@ -135,7 +137,10 @@ class Watch(Generic[T]):
         for item in items:
             for event in self._select(item):
                 if not checkpoint.is_news(event):
+                    if checkpoint.is_history(event):
+                        telemetry.EVENTS_HISTORY.labels(event.event_type).inc()
                     continue
+                checkpoint.saw(event)
                 telemetry.EVENTS_SEEN.labels(event.event_type).inc()
                 first = self._aggregator.offer(event, now)
                 if first is None:

@@ -97,7 +97,46 @@ def test_what_is_older_than_the_checkpoint_is_history_give_or_take_latecomers(
 ) -> None:
     checkpoint = disk.begin()
     checkpoint.moved("42", NOON)
+    checkpoint.begin()
     assert checkpoint.is_news(occurrence(last_seen=NOON - before)) is news
+    assert checkpoint.is_history(occurrence(last_seen=NOON - before)) is not news
+
+
+def test_what_is_history_is_fixed_while_a_watch_is_open(disk: Disk) -> None:
+    """What happened while we were away comes bunch by bunch: the newest must not rule out the rest."""
+    checkpoint = disk.begin()
+    checkpoint.moved("42", NOON)
+    checkpoint.begin()
+    later = occurrence(last_seen=NOON + timedelta(hours=1))
+    checkpoint.saw(later)
+    checkpoint.moved("43", later.last_seen)
+    assert checkpoint.is_news(occurrence("latecomer", last_seen=NOON))
+    checkpoint.begin()
+    assert not checkpoint.is_news(occurrence("latecomer", last_seen=NOON))
+
+
+def test_time_goes_by_what_was_seen_and_not_by_our_clock_which_may_be_ahead(disk: Disk) -> None:
+    checkpoint = disk.begin()
+    checkpoint.moved("42", NOON)
+    checkpoint.saw(occurrence(last_seen=NOON + timedelta(minutes=1)))
+    checkpoint.moved("43", NOON + timedelta(hours=1))
+    assert disk.restarted(checkpoint).time == NOON + timedelta(minutes=1)
+
+
+def test_a_node_whose_clock_is_ahead_makes_nothing_history(disk: Disk) -> None:
+    checkpoint = disk.begin()
+    checkpoint.moved("42", NOON)
+    checkpoint.saw(occurrence(last_seen=NOON + timedelta(hours=1)))
+    checkpoint.moved("43", NOON + timedelta(minutes=1))
+    assert disk.restarted(checkpoint).time == NOON + timedelta(minutes=1)
+
+
+def test_time_never_goes_back(disk: Disk) -> None:
+    checkpoint = disk.begin()
+    checkpoint.moved("42", NOON)
+    checkpoint.saw(occurrence(last_seen=NOON - timedelta(minutes=1)))
+    checkpoint.moved("43", NOON - timedelta(hours=1))
+    assert checkpoint.time == NOON
 
 
 def test_what_is_remembered_is_bounded_and_is_the_last(disk: Disk) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from shared.kube.connection import Kube
 from shared.kube.errors import KubeUnavailable
 from shared.kube.nodes import Node, Nodes
-from shared.kube.reads import Resource
+from shared.kube.reads import Change, Resource
 from shared.queue.client import Queue, QueueRefused, value
 from shared.queue.memory import MemoryQueue
 from shared.queue.store import Limits
 from shared.schemas.events import ClusterEvent
-from shared.timing import SYSTEM_CLOCK
+from shared.timing import SYSTEM_CLOCK, iso
 from tests.sim.kube.cluster import Cluster
-from tests.unit.conftest import OddServer, counted, eventually, http, kube_of
+from tests.unit.conftest import NOON, FakeClock, OddServer, counted, eventually, http, kube_of
 from tests.unit.workers.conftest import Looping
 from workers.event_watcher.aggregate import STORM_BURST
 from workers.event_watcher.objects import Event, Pod
@@ -206,6 +208,62 @@ def test_events_and_checkpoint_are_put_together(cluster: Cluster, kube: Kube, qu
     assert int(record["version"]) > 0
     assert record["time"] is not None
     running.kill()
+
+
+class Replay(Resource[Pod]):
+    """A watch whose changes come in these bunches, however the network would cut them."""
+
+    def __init__(self, kube: Kube, *bunches: list[Change[Pod]]) -> None:
+        super().__init__(kube, "/api/v1/pods", Pod)
+        self._bunches = bunches
+
+    def changes(self, *_: Any, **__: Any) -> Iterator[list[Change[Pod]]]:
+        yield from self._bunches
+
+
+def killed(name: str, when: datetime, version: int) -> Change[Pod]:
+    """The change in which a pod shows that a container was killed then."""
+    ended = {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": iso(when)}}
+    metadata = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": str(version)}
+    status = {"containerStatuses": [{"name": "app", "lastState": ended}]}
+    return Change("MODIFIED", msgspec.convert({"metadata": metadata, "status": status}, Pod), str(version))
+
+
+def replayed(kube: Kube, queue: Queue, clock: FakeClock, *bunches: list[Change[Pod]]) -> None:
+    watch = Watch("pods", Replay(kube, *bunches), lambda pod: from_pod(pod, clock.now()), queue, clock)
+    watch.follow(lambda: None)
+    watch.close()
+
+
+def came_to(queue: Queue, when: datetime) -> None:
+    queue.set_state({"checkpoint/pods": {"version": "99", "time": iso(when), "piece": 0}}, durable=True)
+
+
+def test_what_happened_in_a_long_absence_is_told_though_it_comes_one_by_one(kube: Kube, queue: MemoryQueue) -> None:
+    came_to(queue, NOON - timedelta(minutes=30))
+    moments = [NOON - timedelta(minutes=29 - number) for number in range(20)]
+    bunches = [[killed(f"pod-{number}", when, 100 + number)] for number, when in enumerate(moments)]
+    replayed(kube, queue, FakeClock(), *reversed(bunches))
+    assert sorted(names(queue)) == sorted(f"pod-{number}" for number in range(20))
+
+
+def test_with_our_clock_an_hour_ahead_nothing_is_lost(kube: Kube, queue: MemoryQueue) -> None:
+    came_to(queue, NOON - timedelta(minutes=1))
+    clock = FakeClock()
+    clock.advance(3600)
+    for number in range(3):
+        when = NOON + timedelta(minutes=number)
+        replayed(kube, queue, clock, [killed(f"pod-{number}", when, 100 + number)])
+    assert names(queue) == ["pod-0", "pod-1", "pod-2"]
+
+
+def test_what_is_ruled_out_as_history_is_counted(kube: Kube, queue: MemoryQueue) -> None:
+    before = counted("events_history_total", event_type="oom_killed")
+    came_to(queue, NOON)
+    old, new = NOON - timedelta(days=1), NOON + timedelta(seconds=1)
+    replayed(kube, queue, FakeClock(), [killed("old", old, 100), killed("new", new, 101)])
+    assert names(queue) == ["new"]
+    assert counted("events_history_total", event_type="oom_killed") == before + 1
 
 
 # -- the queue ------------------------------------------------------------------------------------
