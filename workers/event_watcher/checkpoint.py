@@ -38,6 +38,8 @@ class Checkpoint:
         moment = kept.get("time")
         self.version: str = kept.get("version", "")
         self.time = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
+        self._safe = (self.version, self.time)
+        """How far it came by what is saved."""
         self._history = self.time
         """What is older than this, give or take latecomers, is history."""
         self._newest = self.time
@@ -52,14 +54,20 @@ class Checkpoint:
             for event_id, count in ids.items():
                 self._before[event_id] = max(count, self._before.get(event_id, 0))
 
-    def unsaved(self) -> dict[str, Any]:
-        """What is to be saved, as durable state of the queue."""
-        moment = iso(self.time) if self.time else None
-        return {self._key: {"version": self.version, "time": moment, "piece": self._number}, **self._pieces}
+    def unsaved(self, more: bool = False) -> dict[str, Any]:
+        """What is to be saved, as durable state of the queue.
 
-    def saved(self) -> None:
+        With ``more`` to be put before all that was seen is safe, the ids forwarded by now, and not yet how far it came.
+        """
+        version, reached = self._safe if more else (self.version, self.time)
+        moment = iso(reached) if reached else None
+        return {self._key: {"version": version, "time": moment, "piece": self._number}, **self._pieces}
+
+    def saved(self, more: bool = False) -> None:
         """What ``unsaved`` gave is safe."""
         self._pieces = {}
+        if not more:
+            self._safe = (self.version, self.time)
 
     def begin(self) -> None:
         """A list or a watch begins here. What is history stays fixed until the next one begins: what happened

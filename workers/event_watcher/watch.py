@@ -24,6 +24,9 @@ T = TypeVar("T")
 SAVE_SECONDS = 30.0
 """How often the checkpoint of a watch without news is saved."""
 
+SLICE = 200
+"""Events in one put. A frame of the queue holds 4 MiB; an event has 9 KiB at the very most."""
+
 _SHORT_WATCH = 1.0
 """Seconds; a watch that ended sooner is not opened again at once: an empty 200 must not make us spin."""
 
@@ -158,13 +161,20 @@ class Watch(Generic[T]):
             self._put_unsent(checkpoint)
 
     def _put_unsent(self, checkpoint: Checkpoint) -> None:
+        """In slices that fit into a frame; how far the watch came is saved with the last of them."""
+        while len(self._unsent) > SLICE:
+            self._put_slice(checkpoint, more=True)
+        self._put_slice(checkpoint, more=False)
+        self._saved_at = time.monotonic()
+
+    def _put_slice(self, checkpoint: Checkpoint, more: bool) -> None:
         """Events and checkpoint in one transaction: neither is ever there without the other."""
-        events = self._unsent
+        events, rest = self._unsent[:SLICE], self._unsent[SLICE:]
         messages = [(f"{event.event_id}/{event.count}", event.to_json()) for event in events]
         checkpoint.forwarded(events)
-        self._queue.put(EVENTS, messages, checkpoint.unsaved())
-        checkpoint.saved()
-        self._unsent, self._saved_at = [], time.monotonic()
+        self._queue.put(EVENTS, messages, checkpoint.unsaved(more))
+        checkpoint.saved(more)
+        self._unsent = rest
         for event in events:
             telemetry.EVENTS_PUT.labels(event.event_type).inc()
             where = f"{event.namespace}/{event.name}" if event.namespace else event.name

@@ -161,6 +161,22 @@ def test_a_save_writes_little_however_much_is_remembered(disk: Disk) -> None:
     assert set(checkpoint.unsaved()) == {KEY}
 
 
+def test_while_more_is_to_be_put_the_ids_are_saved_and_not_yet_how_far_it_came(disk: Disk) -> None:
+    """Killed between two slices of a put, the next process sees the second again, and knows the first."""
+    checkpoint = disk.begin()
+    checkpoint.moved("42", NOON)
+    disk.save(checkpoint)
+    checkpoint.saw(occurrence(last_seen=NOON + timedelta(minutes=1)))
+    checkpoint.moved("43", NOON + timedelta(minutes=1))
+    checkpoint.forwarded(occurrence(f"id-{number}") for number in range(PIECE + 1))
+    disk.saved.update(checkpoint.unsaved(more=True))
+    checkpoint.saved(more=True)
+    again = disk.begin()
+    assert (again.version, again.time) == ("42", NOON)
+    assert not any(again.is_news(occurrence(event_id)) for event_id in ("id-0", f"id-{PIECE}"))
+    assert disk.restarted(checkpoint).version == "43"
+
+
 def test_what_could_not_be_saved_is_saved_with_the_next(disk: Disk) -> None:
     checkpoint = disk.begin()
     checkpoint.forwarded(occurrence(f"id-{number}") for number in range(PIECE))

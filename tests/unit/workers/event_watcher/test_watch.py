@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,18 +16,20 @@ from shared.kube.connection import Kube
 from shared.kube.errors import KubeUnavailable
 from shared.kube.nodes import Node, Nodes
 from shared.kube.reads import Change, Resource
-from shared.queue.client import Queue, QueueRefused, value
+from shared.queue.broker import Broker
+from shared.queue.client import PATIENCE, Queue, QueueClient, QueueRefused, value
 from shared.queue.memory import MemoryQueue
-from shared.queue.store import Limits
+from shared.queue.messages import Put, Reply, Request
+from shared.queue.store import Limits, Store
 from shared.schemas.events import ClusterEvent
 from shared.timing import SYSTEM_CLOCK, iso
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import NOON, FakeClock, OddServer, counted, eventually, http, kube_of
 from tests.unit.workers.conftest import Looping
-from workers.event_watcher.aggregate import STORM_BURST
+from workers.event_watcher.aggregate import REMEMBERED, STORM_BURST
 from workers.event_watcher.objects import Event, Pod
 from workers.event_watcher.select import from_event, from_node, from_pod
-from workers.event_watcher.watch import Watch
+from workers.event_watcher.watch import SLICE, Watch
 
 
 def pods_watch(kube: Kube, queue: Queue, **options: Any) -> Watch[Pod]:
@@ -62,6 +65,19 @@ def run(cluster: Cluster) -> Iterator[Run]:
 @pytest.fixture
 def queue() -> MemoryQueue:
     return MemoryQueue()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[QueueClient]:
+    """A client of a real broker, whose frames are bounded."""
+    serving = Broker(tmp_path / "socket", Store(tmp_path / "spool"))
+    thread = threading.Thread(target=serving.serve)
+    thread.start()
+    client = QueueClient(tmp_path / "socket")
+    yield client
+    client.disconnect()
+    serving.stop()
+    thread.join()
 
 
 def told(queue: Queue) -> list[ClusterEvent]:
@@ -290,6 +306,66 @@ def test_what_the_queue_does_not_take_is_kept_and_nothing_more_is_read(cluster: 
     running = run(watch)
     eventually(lambda: names(queue) == ["second"])
     running.kill()
+
+
+def wordy(number: int, count: int) -> bytes:
+    """An event with as long a message as the scheduler of a large cluster gives."""
+    content = json.loads(event_line(count, f"uid-{number}"))
+    content["object"]["message"] = f"{number} " + "node(s) had untolerated taint; " * 40
+    content["object"]["involvedObject"]["name"] = f"web-{number}"
+    return json.dumps(content).encode() + b"\n"
+
+
+def test_repeats_that_are_due_together_need_not_fit_into_one_frame(tmp_path: Path, broker: QueueClient) -> None:
+    """Five thousand of them are more than 4 MiB; put at once they would be refused for ever."""
+    lines = b"".join(wordy(number, count) for count in (1, 2) for number in range(REMEMBERED))
+    with OddServer(listed("7"), http(200, lines)) as server:
+        watch = events_watch(kube_of(server.url, tmp_path), broker)
+        watch.follow(lambda: None)
+        watch.close()
+    assert broker.stats()["events"].depth == 2 * REMEMBERED
+    assert checkpoint(broker, "events")["version"] == "102"
+
+
+class Dying(MemoryQueue):
+    """Takes so many puts and no more, as when the worker is killed."""
+
+    def __init__(self, puts: int) -> None:
+        super().__init__()
+        self.puts = puts
+
+    def call(self, request: Request, patience: float = PATIENCE) -> Reply:
+        if isinstance(request, Put):
+            self.puts -= 1
+            if self.puts < 0:
+                raise QueueRefused("no more")
+        return super().call(request, patience)
+
+
+def test_killed_between_two_slices_it_loses_and_repeats_nothing(kube: Kube) -> None:
+    queue, total = Dying(puts=2), 2 * SLICE + 50
+    came_to(queue, NOON)
+    bunch = [killed(f"pod-{number}", NOON, 100 + number) for number in range(total)]
+    with pytest.raises(QueueRefused):
+        replayed(kube, queue, FakeClock(), bunch)
+    assert queue.stats()["events"].depth == 2 * SLICE
+    assert checkpoint(queue)["version"] == "99", "what is not put yet must be seen again"
+    queue.puts = 100
+    replayed(kube, queue, FakeClock(), bunch)
+    assert names(queue) == [f"pod-{number}" for number in range(total)]
+
+
+def test_what_is_left_of_a_put_is_put_by_the_next_attempt(kube: Kube) -> None:
+    queue, total = Dying(puts=1), 2 * SLICE
+    came_to(queue, NOON)
+    bunch = [killed(f"pod-{number}", NOON, 100 + number) for number in range(total)]
+    watch = Watch("pods", Replay(kube, bunch), lambda pod: from_pod(pod, NOON), queue, FakeClock())
+    with pytest.raises(QueueRefused):
+        watch.follow(lambda: None)
+    queue.puts = 100
+    watch.close()
+    assert names(queue) == [f"pod-{number}" for number in range(total)]
+    assert checkpoint(queue)["version"] == str(100 + total - 1)
 
 
 def test_closing_saves_how_far_it_came(tmp_path: Path, queue: MemoryQueue) -> None:
