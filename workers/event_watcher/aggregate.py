@@ -89,12 +89,19 @@ class Aggregator:
 
 
 def merge(known: ClusterEvent, seen: ClusterEvent) -> ClusterEvent:
-    """One occurrence from two sights of it: the higher count, the whole span of time, what either names.
+    """One occurrence from two sights of it: the higher count, the whole span of time, what either names, and why
+    it happens as the later one says: a pod waits for CPU first and is kept off by a taint then.
 
     Counts are absolute in what we read, so the same occurrence seen in an event and in a status stays one.
     """
+    later = max(
+        known, seen, key=lambda sight: (sight.last_seen, sight.count, sight.severity, sight.reason, sight.message)
+    )
     return known.model_copy(
         update={
+            "severity": later.severity,
+            "reason": later.reason,
+            "message": later.message,
             "count": max(known.count, seen.count),
             "first_seen": min(known.first_seen, seen.first_seen),
             "last_seen": max(known.last_seen, seen.last_seen),

@@ -115,13 +115,28 @@ def test_two_sights_become_one_with_all_that_either_names() -> None:
     assert (merged.owner, merged.node_name) == ("ReplicaSet/web", "n")
 
 
+def test_why_it_happens_is_as_the_later_sight_says() -> None:
+    """A pod that waited for CPU is kept off by a taint now."""
+    aggregator = Aggregator(window=60)
+    aggregator.offer(occurrence(message="Insufficient cpu"), 0)
+    later = {"reason": "FailedScheduling", "severity": "warning", "message": "untolerated taint"}
+    aggregator.offer(occurrence(count=2, last_seen=NOON + timedelta(minutes=2), **later), 1)
+    aggregator.offer(occurrence(count=1, message="an old sight that comes late"), 2)
+    (repeat,) = aggregator.due(60)
+    assert {key: getattr(repeat, key) for key in later} == later
+
+
 SIGHTS = st.builds(
-    lambda count, first, last: occurrence(
-        count=count, first_seen=NOON + timedelta(minutes=first), last_seen=NOON + timedelta(minutes=first + last)
+    lambda count, first, last, message: occurrence(
+        count=count,
+        first_seen=NOON + timedelta(minutes=first),
+        last_seen=NOON + timedelta(minutes=first + last),
+        message=message,
     ),
-    st.integers(1, 99),
-    st.integers(0, 99),
-    st.integers(0, 99),
+    st.integers(1, 9),
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.sampled_from(["cpu", "taint", "volume"]),
 )
 
 
