@@ -94,9 +94,7 @@ def merge(known: ClusterEvent, seen: ClusterEvent) -> ClusterEvent:
 
     Counts are absolute in what we read, so the same occurrence seen in an event and in a status stays one.
     """
-    later = max(
-        known, seen, key=lambda sight: (sight.last_seen, sight.count, sight.severity, sight.reason, sight.message)
-    )
+    later = max(known, seen, key=lambda sight: (sight.last_seen, sight.severity, sight.reason, sight.message))
     return known.model_copy(
         update={
             "severity": later.severity,

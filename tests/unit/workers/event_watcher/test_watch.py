@@ -328,14 +328,14 @@ def test_repeats_that_are_due_together_need_not_fit_into_one_frame(tmp_path: Pat
 
 
 class Dying(MemoryQueue):
-    """Takes so many puts and no more, as when the worker is killed."""
+    """Takes so many puts of events and no more, as when the worker is killed."""
 
     def __init__(self, puts: int) -> None:
         super().__init__()
         self.puts = puts
 
     def call(self, request: Request, patience: float = PATIENCE) -> Reply:
-        if isinstance(request, Put):
+        if isinstance(request, Put) and request.messages:
             self.puts -= 1
             if self.puts < 0:
                 raise QueueRefused("no more")
