@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.schemas.events import ClusterEvent
 from shared.timing import iso
+from workers.event_watcher.aggregate import WINDOW_SECONDS
 
 LATENESS = timedelta(minutes=5)
 """How long after it happened something may show up, clocks of nodes being what they are."""
@@ -20,6 +21,9 @@ PIECES = 20
 """Ids in a piece, and pieces: so many forwarded last does a restart remember, for each watch."""
 
 _RECENT = "/recent/"
+
+_Told = tuple[int, float]
+"""How often it had been seen when it was forwarded, and when last, in seconds since 1970."""
 
 
 class Checkpoint:
@@ -45,14 +49,15 @@ class Checkpoint:
         self._newest = self.time
         self._key = key
         self._number = int(kept.get("piece", 0))
-        self._pieces: dict[str, dict[str, int]] = {}
+        self._pieces: dict[str, dict[str, _Told]] = {}
         """Those to be saved, by key; the last one is being filled."""
         self._piece = _ids(saved.get(self._piece_key))
-        self._before: dict[str, int] = {}
-        """Ids to how often each was seen by the time it was forwarded."""
+        self._before: dict[str, _Told] = {}
+        """What was told of each id before this process began."""
         for ids in (_ids(record) for name, record in saved.items() if _RECENT in name):
-            for event_id, count in ids.items():
-                self._before[event_id] = max(count, self._before.get(event_id, 0))
+            for event_id, (count, last) in ids.items():
+                known_count, known_last = self._before.get(event_id, (0, 0.0))
+                self._before[event_id] = max(count, known_count), max(last, known_last)
 
     def unsaved(self, more: bool = False) -> dict[str, Any]:
         """What is to be saved, as durable state of the queue.
@@ -94,17 +99,21 @@ class Checkpoint:
     def is_news(self, event: ClusterEvent) -> bool:
         """Whether the occurrence was not forwarded before.
 
-        Of what is no history, the ids forwarded before a restart are known, and how often each had been seen by
-        then: only a repeat after that is news.
+        Of what is no history, the ids forwarded before a restart are known, and how often and when each had been
+        seen by then: only a repeat after that is news. As within a process, one much later is a repeat whatever it
+        counts: another Event object about the same pod begins at one.
         """
-        return not self.is_history(event) and event.count > self._before.get(event.event_id, 0)
+        if self.is_history(event):
+            return False
+        count, last = self._before.get(event.event_id, (0, 0.0))
+        return event.count > count or event.last_seen.timestamp() >= last + WINDOW_SECONDS
 
     def forwarded(self, events: Iterable[ClusterEvent]) -> None:
         """Remember their ids for the next start, in the place of the oldest."""
         for event in events:
             if len(self._piece) >= PIECE:
                 self._number, self._piece = (self._number + 1) % PIECES, {}
-            self._piece[event.event_id] = event.count
+            self._piece[event.event_id] = event.count, round(event.last_seen.timestamp(), 3)
             self._pieces[self._piece_key] = self._piece
 
     @property
@@ -112,5 +121,5 @@ class Checkpoint:
         return f"{self._key}{_RECENT}{self._number}"
 
 
-def _ids(record: Any) -> dict[str, int]:
-    return dict(record) if isinstance(record, dict) else {}
+def _ids(record: Any) -> dict[str, _Told]:
+    return {event_id: (count, last) for event_id, (count, last) in record.items()} if isinstance(record, dict) else {}

@@ -15,7 +15,7 @@ from shared.queue.client import Queue, value
 from shared.queue.messages import EVENTS
 from shared.schemas.events import ClusterEvent
 from shared.state import CHECKPOINT
-from shared.timing import Clock, jittered
+from shared.timing import Clock, iso, jittered
 from workers.event_watcher.aggregate import Aggregator, Allowance
 from workers.event_watcher.checkpoint import Checkpoint
 
@@ -170,7 +170,7 @@ class Watch(Generic[T]):
     def _put_slice(self, checkpoint: Checkpoint, more: bool) -> None:
         """Events and checkpoint in one transaction: neither is ever there without the other."""
         events, rest = self._unsent[:SLICE], self._unsent[SLICE:]
-        messages = [(f"{event.event_id}/{event.count}", event.to_json()) for event in events]
+        messages = [(f"{event.event_id}/{event.count}/{iso(event.last_seen)}", event.to_json()) for event in events]
         checkpoint.forwarded(events)
         self._queue.put(EVENTS, messages, checkpoint.unsaved(more))
         checkpoint.saved(more)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.conftest import NOON
 from tests.unit.workers.event_watcher.conftest import occurrence
+from workers.event_watcher.aggregate import WINDOW_SECONDS
 from workers.event_watcher.checkpoint import LATENESS, PIECE, PIECES, Checkpoint
 
 KEY = "checkpoint/pods"
@@ -87,6 +88,16 @@ def test_a_repeat_of_what_was_forwarded_before_the_restart_is_news(disk: Disk) -
     checkpoint.forwarded([occurrence("a", count=3)])
     again = disk.restarted(checkpoint)
     assert again.is_news(occurrence("a", count=9, last_seen=NOON + timedelta(minutes=10)))
+
+
+@pytest.mark.parametrize(("later", "news"), [(0, False), (WINDOW_SECONDS - 1, False), (WINDOW_SECONDS, True)])
+def test_another_event_about_the_same_begins_at_one_and_is_news_all_the_same(
+    disk: Disk, later: float, news: bool
+) -> None:
+    checkpoint = disk.begin()
+    checkpoint.forwarded([occurrence("a", count=50)])
+    again = disk.restarted(checkpoint)
+    assert again.is_news(occurrence("a", count=1, last_seen=NOON + timedelta(seconds=later))) is news
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from shared.timing import SYSTEM_CLOCK, iso
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import NOON, FakeClock, OddServer, counted, eventually, http, kube_of
 from tests.unit.workers.conftest import Looping
+from tests.unit.workers.event_watcher.conftest import occurrence
 from workers.event_watcher.aggregate import REMEMBERED, STORM_BURST
 from workers.event_watcher.objects import Event, Pod
 from workers.event_watcher.select import from_event, from_node, from_pod
@@ -220,7 +221,7 @@ def test_events_and_checkpoint_are_put_together(cluster: Cluster, kube: Kube, qu
     eventually(lambda: names(queue))
     (event,) = told(queue)
     record = checkpoint(queue)
-    assert checkpoint(queue, "pods/recent/0") == {event.event_id: 1}
+    assert checkpoint(queue, "pods/recent/0") == {event.event_id: [1, event.last_seen.timestamp()]}
     assert int(record["version"]) > 0
     assert record["time"] is not None
     running.kill()
@@ -280,6 +281,18 @@ def test_what_is_ruled_out_as_history_is_counted(kube: Kube, queue: MemoryQueue)
     replayed(kube, queue, FakeClock(), [killed("old", old, 100), killed("new", new, 101)])
     assert names(queue) == ["new"]
     assert counted("events_history_total", event_type="oom_killed") == before + 1
+
+
+def test_a_repeat_with_the_same_count_is_told_while_the_first_still_waits(kube: Kube, queue: MemoryQueue) -> None:
+    """A scheduler that gives another reason writes another Event, which begins at one."""
+    came_to(queue, NOON)
+    first = killed("pod", NOON, 100)
+    for minutes in (0, 2):
+        told_of = occurrence("same", last_seen=NOON + timedelta(minutes=minutes))
+        watch = Watch("pods", Replay(kube, [first]), lambda _, one=told_of: [one], queue, FakeClock())  # type: ignore[misc]
+        watch.follow(lambda: None)
+        watch.close()
+    assert [event.last_seen for event in told(queue)] == [NOON, NOON + timedelta(minutes=2)]
 
 
 # -- the queue ------------------------------------------------------------------------------------
