@@ -36,9 +36,9 @@ class EventWatcher(Worker):
         self._looks = Allowance(rate=5.0, burst=20)
         self._pod_decoder = msgspec.json.Decoder(Pod)
         queue, clock, shared = process.queue, process.clock, Aggregator()
-        namespace = self._only_namespace()
-        pods = Resource(kube, f"{namespace}/pods", Pod)
-        events = Resource(kube, f"{namespace}/events", Event)
+        pods = Resource(kube, f"{self._only_namespace()}/pods", Pod)
+        # Those about nodes, which are wanted whatever the namespaces, stand in the namespace default.
+        events = Resource(kube, "/api/v1/events", Event)
         self._watches: dict[str, Watch[Any]] = {
             "events": Watch("events", events, self._select_event, queue, clock, self._with_owner, aggregator=shared),
             "pods": Watch("pods", pods, self._select_pod, queue, clock, aggregator=shared),
@@ -48,7 +48,7 @@ class EventWatcher(Worker):
         }
 
     def _only_namespace(self) -> str:
-        """The API's path for the one namespace that is watched, or for all of them."""
+        """The API's path for the one namespace whose pods are watched, or for all of them."""
         wanted = self._process.settings.events.namespaces
         return f"/api/v1/namespaces/{quote(wanted[0])}" if len(wanted) == 1 else "/api/v1"
 

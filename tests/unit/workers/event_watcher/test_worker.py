@@ -128,10 +128,20 @@ def test_the_owner_of_the_cluster_chooses_namespaces_which_nodes_have_none_of(
     assert sorted(event.name for event in running.told) == ["in-shop", "node-2"]
 
 
-def test_one_namespace_is_all_that_is_asked_for(cluster: Cluster, begin: Begin) -> None:
+@pytest.mark.parametrize("namespaces", ["shop", "shop,batch"])
+def test_a_node_out_of_memory_is_told_whatever_the_namespaces(cluster: Cluster, begin: Begin, namespaces: str) -> None:
+    """Its event stands in the namespace default."""
+    running = begin(EVENT_NAMESPACES=namespaces)
+    cluster.add_pod("other", "victim", "node-1")
+    cluster.oom_kill("other", "victim", system=True)
+    (event,) = eventually(lambda: running.told)
+    assert (event.kind, event.name, event.event_type) == ("Node", "node-1", "oom_killed")
+
+
+def test_where_one_namespace_is_chosen_its_pods_are_all_that_is_asked_for(cluster: Cluster, begin: Begin) -> None:
     begin(EVENT_NAMESPACES="shop")
     watched = {(entry.resource, entry.namespace) for entry in cluster.audit if entry.verb == "list"}
-    assert watched == {("pods", "shop"), ("events", "shop"), ("nodes", "")}
+    assert watched == {("pods", "shop"), ("events", ""), ("nodes", "")}
 
 
 def test_its_loops_are_its_three_watches_and_a_silent_one_is_not_hung_too_soon(kube: Kube, process: Process) -> None:
