@@ -71,10 +71,12 @@ def document() -> dict[str, Any]:
 
 _RESPONSES = {
     "taken": {"description": "Taken. The body is not read."},
-    "refused": {"description": "Refused for good (400, 404, 409, 422): the agent makes it a dead letter."},
+    "refused": {"description": "Refused for good (400, 409, 410, 422): the agent makes it a dead letter."},
     "unauthorized": {"description": "The key is not accepted. Confirmed for 30 seconds, the agent stops."},
     "large": {"description": "Too large: the agent halves a batch of events, and cuts the logs of a result."},
-    "later": {"description": "Not now (408, 425, 429, 5xx): tried again, not before what Retry-After asks for."},
+    "later": {
+        "description": "Not now (404, 429, 5xx and any other): tried again, not before what Retry-After asks for."
+    },
 }
 
 
@@ -108,7 +110,8 @@ def _post(operation: str, model: type[BaseModel], summary: str) -> dict[str, Any
 
 
 def _failures() -> dict[str, Any]:
-    names = {"401": "unauthorized", "413": "large", "4XX": "refused", "5XX": "later"}
+    refused = dict.fromkeys(("400", "409", "410", "422"), "refused")
+    names = {**refused, "401": "unauthorized", "413": "large", "4XX": "later", "5XX": "later"}
     return {code: {"$ref": f"#/components/responses/{name}"} for code, name in names.items()}
 
 

@@ -17,7 +17,7 @@ from urllib3.util.retry import Retry
 
 from shared import telemetry
 from shared.central.identity import Caller
-from shared.central.verdicts import TooLarge, error_of
+from shared.central.verdicts import NotUnderstood, TooLarge, error_of
 from shared.errors import PermanentError, TemporaryError
 from shared.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.transfer import read_body
@@ -42,8 +42,9 @@ _logger = logging.getLogger(__name__)
 class CentralClient:
     """Calls to the Central at ``url`` for ``cluster_id``.
 
-    Every method raises TemporaryError (not reachable, 408, 425, 429, 5xx, nonsense; ``delay`` from
-    Retry-After), AuthenticationError (401, or 403 where it speaks of the key) or PermanentError (refused).
+    Every method raises PermanentError (refused: 400, 409, 410, 413, 422), AuthenticationError (401, or 403
+    where it speaks of the key) or TemporaryError (anything else: not reachable, 404, 429, 5xx, nonsense;
+    ``delay`` from Retry-After).
     """
 
     def __init__(self, url: str, cluster_id: str, caller: Caller, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -120,7 +121,7 @@ class CentralClient:
                 return
             except TooLarge:
                 raise
-            except PermanentError as error:
+            except (PermanentError, NotUnderstood) as error:
                 # It may be the packing that it objects to: a Central set back to an older version, a proxy.
                 _logger.info("%s; sending it again without compression", error)
                 self._takes_gzip = False

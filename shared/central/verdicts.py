@@ -14,6 +14,8 @@ LONGEST_RETRY_AFTER = 300.0
 
 _NOT_OFFERED = (404, 405, 501)
 _COUNTED_403 = ("register", "heartbeat", "tasks")
+_FOR_GOOD = (400, 409, 410, 422)
+"""Beside 413. Any other 4xx may be somebody else's: an ingress that is being rolled out answers 404 to everything."""
 
 
 class NotOffered(PermanentError):
@@ -22,6 +24,10 @@ class NotOffered(PermanentError):
 
 class TooLarge(PermanentError):
     """The body is larger than Central takes."""
+
+
+class NotUnderstood(TemporaryError):
+    """415: the body's type or packing."""
 
 
 def error_of(call: str, status: int, headers: Mapping[str, str], excerpt: str) -> AgentError | None:
@@ -43,9 +49,9 @@ def error_of(call: str, status: int, headers: Mapping[str, str], excerpt: str) -
         return NotOffered(what)
     if status == 413:
         return TooLarge(what)
-    if status in (403, 408, 425, 429) or status >= 500:
-        return TemporaryError(what, retry_after(headers))
-    return PermanentError(what)
+    if status in _FOR_GOOD:
+        return PermanentError(what)
+    return (NotUnderstood if status == 415 else TemporaryError)(what, retry_after(headers))
 
 
 def retry_after(headers: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> float | None:

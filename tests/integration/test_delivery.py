@@ -191,7 +191,7 @@ def test_a_central_that_no_longer_unpacks_gets_it_plain_and_nothing_is_lost(upli
 # -- not now ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [404, 429, 503])
 def test_retry_after_is_obeyed(uplink: Uplink, status: int) -> None:
     uplink.central.fault("result", status=status, headers={"Retry-After": "2"}, times=1)
     before = len(uplink.attempts)

@@ -17,7 +17,7 @@ from shared import USER_AGENT
 from shared.central.identity import Caller
 from shared.central.stream import MAX_FRAME, Push, PushedCancel, PushedTask, TaskStream, Unknown, parse
 from shared.config import ApiKey
-from shared.errors import AuthenticationError, PermanentError, TemporaryError
+from shared.errors import AuthenticationError, TemporaryError
 from tests.sim.central.server import Central
 from tests.unit.conftest import OddServer, eventually, http
 
@@ -133,7 +133,7 @@ def test_https_becomes_wss() -> None:
     [
         (401, AuthenticationError),
         (403, TemporaryError),
-        (404, PermanentError),
+        (404, TemporaryError),
         (429, TemporaryError),
         (503, TemporaryError),
         (200, TemporaryError),

@@ -205,7 +205,7 @@ def test_deliveries_are_counted(outbox: Outbox) -> None:
 # -- refused for good -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [400, 409, 422])
+@pytest.mark.parametrize("status", [400, 409, 410, 422])
 def test_what_central_refuses_for_good_is_buried_and_blocks_nothing(
     central: Central, outbox: Outbox, status: int
 ) -> None:
@@ -270,7 +270,9 @@ def test_a_result_that_is_too_large_without_its_logs_is_a_dead_letter(central: C
 # -- later ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 503}, {"status": 429}, {"status": 403}, {"cut": True}])
+@pytest.mark.parametrize(
+    "fault", [*({"status": status} for status in (500, 503, 429, 403, 404, 405, 411, 415)), {"cut": True}]
+)
 def test_what_central_does_not_take_now_stays(central: Central, outbox: Outbox, fault: dict[str, Any]) -> None:
     central.fault("result", **fault)
     outbox.put_result("t1")
