@@ -302,7 +302,10 @@ class Events:
     """Which cluster events are forwarded."""
 
     namespaces: tuple[str, ...] = setting(
-        "EVENT_NAMESPACES", _words, "Comma-separated namespaces to watch; all if unset.", ()
+        "EVENT_NAMESPACES",
+        _words,
+        "Comma-separated namespaces whose events are told; all if unset. Nodes' are told always.",
+        (),
     )
     types: frozenset[str] = setting(
         "EVENT_TYPES",

@@ -184,7 +184,7 @@ class Demo:
         step("KEEP=1: left running")
         for line in self._stage.what_to_try():
             say(f"  {line}")
-        say(f"  curl {self._central.url}/sim/arrivals?call=metrics")
+        say(f"  curl '{self._central.url}/sim/arrivals?call=metrics'")
         body = json.dumps({"task_type": "cordon_node", "parameters": {"node_name": self._stage.spare_node()}})
         say(f"  curl -d '{body}' {self._central.url}/sim/push")
         say(f"  curl localhost:{self._agent.port}/ready      # and /health, /metrics")

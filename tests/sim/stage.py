@@ -174,7 +174,7 @@ class SimulatedStage(Stage):
     def __init__(self, scratch: Path) -> None:
         super().__init__()
         self._scratch = scratch
-        self._cluster = Cluster(nodes=0, rbac=rbac("pod-labels"))
+        self._cluster = Cluster(nodes=0, tls=scratch, rbac=rbac("pod-labels"))  # kubectl sends no token without TLS.
 
     def open(self) -> None:
         self._cluster.__enter__()
@@ -222,7 +222,8 @@ class SimulatedStage(Stage):
 
     def what_to_try(self) -> list[str]:
         server = f"kubectl --kubeconfig {self._admin}"
-        return [f"{server} get nodes", f"{server} get pods -A -o wide", f"{server} drain {self.spare_node()}"]
+        drain = f"drain {self.spare_node()} --ignore-daemonsets --delete-emptydir-data"
+        return [f"{server} get nodes", f"{server} get pods -A -o wide", f"{server} {drain}"]
 
 
 class RealStage(Stage):
