@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,10 +16,13 @@ from shared.errors import AuthenticationError, PermanentError, TemporaryError
 from shared.logs import cut_middle
 from shared.queue.client import Queue
 from shared.queue.messages import EVENTS, METRICS, RESULTS, TOPICS, Leased
-from shared.timing import SYSTEM_CLOCK, Clock
+from shared.timing import SYSTEM_CLOCK, Clock, Deadline
 
 LEASE_SECONDS = 120.0
 """Longer than any one delivery takes with its time-outs."""
+
+PASS_SECONDS = 20.0
+"""How long one lease is worked on: with a slow Central the loop would seem hung, and the lease end on the way."""
 
 BATCH_MESSAGES = 200
 BATCH_BYTES = 256 * 1024
@@ -62,10 +66,11 @@ class Delivery:
         """Central took another call: what has failed since before that is at fault itself."""
         self._answered = self._clock.monotonic()
 
-    def deliver_next(self, wait: float) -> bool:
+    def deliver_next(self, wait: float, within: float = PASS_SECONDS) -> bool:
         """Deliver what a lease hands out; whether there was anything within ``wait`` seconds.
 
-        While events gather, the others go. Without a ``wait`` nothing gathers.
+        While events gather, the others go. Without a ``wait`` nothing gathers. What is not begun ``within`` so many
+        seconds is queued again.
 
         Raises:
             TemporaryError, AuthenticationError: Central does not take it now; everything is queued again.
@@ -79,9 +84,14 @@ class Delivery:
         try:
             waiting = self._acknowledge_taken(leased)
             undelivered = {message.id for message in waiting}
-            for batch in _batches(waiting, self._unconfirmed):
-                self._deliver(batch)
-                undelivered -= {message.id for message in batch}
+            pending = deque[Sequence[Leased]](_batches(waiting, self._unconfirmed))
+            end = Deadline.after(within, self._clock)
+            while pending and not end.expired:
+                batch = pending.popleft()
+                parts = self._deliver(batch)
+                pending.extendleft(reversed(parts))
+                if not parts:
+                    undelivered -= {message.id for message in batch}
         finally:
             if undelivered:
                 self._queue.release(undelivered)
@@ -104,35 +114,31 @@ class Delivery:
         for key in keys:
             self._taken.pop(key, None)
 
-    def _deliver(self, batch: Sequence[Leased]) -> None:
-        """Send one batch and acknowledge or bury it."""
+    def _deliver(self, batch: Sequence[Leased]) -> list[Sequence[Leased]]:
+        """Send one batch and acknowledge, bury or park it; else the parts to send instead."""
         topic = batch[0].topic
         try:
             self._send(batch)
-        except TooLarge as error:
-            if len(batch) == 1:
-                self._bury(batch, error)
-                return
-            _logger.info("%s; sending the batch in halves", error)
-            half = len(batch) // 2
-            self._deliver(batch[:half])
-            self._deliver(batch[half:])
-            return
         except PermanentError as error:
+            if len(batch) > 1:  # It is too large, or one event is at fault: the others are not to go with it.
+                _logger.info("%s; sending the batch in halves", error)
+                half = len(batch) // 2
+                return [batch[:half], batch[half:]]
             self._bury(batch, error)
-            return
+            return []
         except TemporaryError as error:
             self._set_back(batch, error)
-            return
+            return []
         except AuthenticationError:
             raise
         except Exception as error:  # A bug of ours in one message must not hold up those behind it.
             _logger.exception("cannot send %s", batch[0].key)
             self._set_back(batch, TemporaryError(f"{type(error).__name__}: {error}"))
-            return
+            return []
         telemetry.DELIVERIES.labels(topic, "delivered").inc(len(batch))
         self._acknowledge(batch)
         self._forget_failures(batch)
+        return []
 
     def _send(self, batch: Sequence[Leased]) -> None:
         first = batch[0]

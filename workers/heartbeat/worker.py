@@ -202,7 +202,7 @@ class HeartbeatWorker(Worker):
     def _flush(self, deadline: Deadline) -> None:
         while not deadline.expired and not self._fatal:
             try:
-                if not self._delivery.deliver_next(wait=0.0):
+                if not self._delivery.deliver_next(wait=0.0, within=deadline.remaining):
                     return
             except AgentError as error:
                 _logger.warning("the last deliveries fail: %s", error)

@@ -21,6 +21,7 @@ from workers.heartbeat.delivery import (
     EVENTS_PAUSE,
     LEASE_SECONDS,
     PARKED_SECONDS,
+    PASS_SECONDS,
     PATIENT_TRIES,
 )
 
@@ -39,6 +40,7 @@ WAITING = Limits().messages
         ("a connection that stays silent, or owes the rest of a frame", f"{SILENCE:g} s"),
         ("answers a client leaves unread", f"{2 * MAX_FRAME // MIB} MiB"),
         ("a lease", f"{BATCH_MESSAGES} messages, {LEASE_BYTES // MIB} MiB, {LEASE_SECONDS:g} s"),
+        ("one pass over a lease", f"begins no post after {PASS_SECONDS:g} s"),
         ("one post of events", f"{BATCH_MESSAGES} events, {BATCH_BYTES // KIB} KiB"),
         ("pause in which events gather after a post", f"{EVENTS_PAUSE:g} s"),
         (

@@ -26,6 +26,7 @@ from workers.heartbeat.delivery import (
     BATCH_MESSAGES,
     EVENTS_PAUSE,
     PARKED_SECONDS,
+    PASS_SECONDS,
     PATIENT_TRIES,
     REMEMBERED,
     Delivery,
@@ -217,6 +218,58 @@ def test_what_central_refuses_for_good_is_buried_and_blocks_nothing(
     assert [body["task_id"] for body in outbox.arrived("result")] == ["good"]
     assert (outbox.depth(), outbox.buried()) == ({}, 1)
     assert counted("dead_letters_total", topic="results") == before + 1
+
+
+def test_one_event_that_is_refused_does_not_take_its_batch_along(central: Central, outbox: Outbox) -> None:
+    names = [f"e{number}" for number in range(100)]
+    outbox.put_events(*names[:60])
+    bad = json.dumps({**json.loads(occurrence("bad").to_json()), "count": "many"}).encode()
+    outbox.queue.put("events", [("bad", bad)])
+    outbox.put_events(*names[60:])
+    outbox.deliver_all()
+    assert [name for batch in outbox.event_batches() for name in batch] == names
+    assert (outbox.depth(), outbox.buried()) == ({}, 1)
+    assert len(central.refused) <= 8, "and it is found by halving"
+
+
+# -- slow -----------------------------------------------------------------------------------------
+
+
+def test_a_slow_central_ends_a_pass_before_its_loop_seems_to_hang(outbox: Outbox, clock: FakeClock) -> None:
+    """And before the lease ends; what was not begun goes with the next pass, in its order."""
+    note = outbox.central.ledger.note
+
+    def slow(arrival: Any) -> None:
+        note(arrival)
+        clock.advance(2)
+
+    outbox.central.ledger.note = slow  # type: ignore[method-assign]
+    for number in range(BATCH_MESSAGES):
+        outbox.put_sample(f"s{number}")
+    begun = clock.monotonic()
+    assert outbox.deliver() is True
+    assert clock.monotonic() - begun <= PASS_SECONDS + 2
+    outbox.deliver_all()
+    keys = [arrival.headers["Idempotency-Key"] for arrival in outbox.central.ledger.of("metrics")]
+    assert keys == [f"s{number}" for number in range(BATCH_MESSAGES)]
+
+
+def test_halves_count_as_well(central: Central, outbox: Outbox, clock: FakeClock) -> None:
+    """A Central that refuses each of a batch's events slowly gets twice as many posts as there are events."""
+    take = central.faults.take
+
+    def slow(call: str) -> Any:
+        clock.advance(2)
+        return take(call)
+
+    central.faults.take = slow  # type: ignore[method-assign]
+    central.fault("events", status=422)
+    outbox.put_events(*(f"e{number}" for number in range(50)))
+    begun = clock.monotonic()
+    assert outbox.deliver() is True
+    assert clock.monotonic() - begun <= PASS_SECONDS + 2
+    outbox.deliver_all()
+    assert (outbox.depth(), outbox.buried()) == ({}, 50)
 
 
 # -- too large ------------------------------------------------------------------------------------
