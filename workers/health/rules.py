@@ -8,7 +8,7 @@ How soon each fault shows, at the latest (the looks are a second apart, and supe
 |---|---|---|---|
 | the broker does not answer | 3 s | red | red |
 | supervisord gave a worker up | 6 s | red | red |
-| a worker says nothing | 20 s + 1 s, not in its first 60 s | red | red if it hung within the last 10 min, too |
+| a worker says nothing | 21 s, but for 60 s after its or the broker's start | red | red if it hung in the last 10 min, too |
 | a loop is late | its patience (30 s to 300 s) + 6 s | red | likewise |
 | the health worker itself hangs | 10 s | red | red |
 | a worker starts, crashes, or was stopped by a person | 6 s | red | green |
@@ -50,6 +50,8 @@ class WorkerFacts:
     """Its late loops, and by how many seconds."""
     connections: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """What it says of ``central`` and ``kubernetes``: ``ok`` and ``detail``."""
+    heard_for: float = float("inf")
+    """Seconds that there has been a broker to publish to: the state of the one before is gone."""
 
 
 def worker_state(facts: WorkerFacts) -> str:
@@ -68,7 +70,7 @@ def worker_state(facts: WorkerFacts) -> str:
     if age <= SILENCE:
         return "running"
     never_spoke = facts.running_for is None and facts.age is None
-    return "starting" if never_spoke or lifetime <= START_ALLOWANCE else "stale"
+    return "starting" if never_spoke or min(lifetime, facts.heard_for) <= START_ALLOWANCE else "stale"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,10 @@ _ASK_SUPERVISORD = 5.0
 _STALE_VERDICT = 10.0
 """Seconds after which a verdict that was not renewed is none: this very worker hangs."""
 
+_CONFIRM = 6.0
+"""Seconds for which a worker must be found hung before it is restarted: after a pause of the whole machine all of them
+look so, and all speak within five."""
+
 _FORGIVE = 600.0
 """Seconds after which an earlier hang of a worker is forgotten."""
 
@@ -50,6 +54,7 @@ class HealthWorker(Worker):
         self._supervised: dict[str, ProgramState] = {}
         self._asked_supervisord = float("-inf")
         self._restarted: dict[str, float] = {}
+        self._hung_since: dict[str, float] = {}
         self._totals: Totals | None = None
         settings = process.settings.health
         endpoints = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
@@ -141,6 +146,7 @@ class HealthWorker(Worker):
             supervised=supervised.word if supervised else None,
             running_for=supervised.since_start + self._now() - self._asked_supervisord if supervised else None,
             age=entry.age if entry is not None else None,
+            heard_for=self._process.uptime,
             overdue=said.get("overdue", {}),
             connections={to: c for to, c in said.get("connections", {}).items() if to != "stream"},
         )
@@ -164,6 +170,9 @@ class HealthWorker(Worker):
     def _restart_hung(self, workers: dict[str, WorkerFacts]) -> None:
         for name, facts in workers.items():
             if name == self._process.name or worker_state(facts) != "stale" or name in self._restarted:
+                self._hung_since.pop(name, None)
+                continue
+            if self._now() - self._hung_since.setdefault(name, self._now()) < _CONFIRM:
                 continue
             late = ", ".join(f"{loop} by {seconds:g} s" for loop, seconds in facts.overdue.items())
             _logger.error("worker %s hangs (%s); restarting it", name, late or "it says nothing")

@@ -28,13 +28,14 @@ CONNECTED = {"central": {"ok": True, "detail": ""}, "kubernetes": {"ok": True, "
 class Agent:
     """Five workers as they show in the queue's state, and the health worker that looks at them."""
 
-    def __init__(self, run_dir: Path, clock: FakeClock) -> None:
+    def __init__(self, run_dir: Path, clock: FakeClock, silent: bool = False) -> None:
         self.clock = clock
         self.queue = MemoryQueue(Limits(messages={"results": 100, "events": 3, "metrics": 3}), clock)
         self.process: Process = process_of(run_dir, self.queue, "health", clock)
         self.worker = HealthWorker(self.process)
         self.queue.set_state({REGISTRATION: {"instance_id": "instance-1", "tried": True, "ok": True}})
-        self.publish()
+        if not silent:
+            self.publish()
 
     def publish(self, *names: str, overdue: dict[str, float] | None = None, **facts: Any) -> None:
         """Some of them (all, if none is named) say how they are."""
@@ -153,28 +154,37 @@ def restarts(supervisord: FakeSupervisord) -> list[str]:
     return [asked[1] for asked in supervisord.asked if asked[0] == "signalProcess"]
 
 
+def hang(agent: Agent) -> None:
+    """The loop of metrics is late, for long enough to be believed."""
+    for _ in range(2):
+        agent.publish()
+        agent.publish("metrics", overdue={"pods": 12.5})
+        agent.clock.advance(3)
+        agent.worker.assess()
+        agent.clock.advance(3)
+
+
 def test_a_hung_worker_is_killed_once_and_the_second_time_the_pod_is_at_fault(
     agent: Agent, supervisord: FakeSupervisord, caplog: pytest.LogCaptureFixture
 ) -> None:
-    agent.publish("metrics", overdue={"pods": 12.5})
-    agent.worker.assess()
+    hang(agent)
     assert supervisord.asked[-1] == ("signalProcess", "metrics", "KILL")
     assert "worker metrics hangs (pods by 12.5 s); restarting it" in caplog.text
     assert agent.health()[0] == 200
     agent.publish()
     agent.worker.assess()
     assert agent.health()[0] == 200, "well again"
-    agent.publish("metrics", overdue={"pods": 12.5})
-    agent.worker.assess()
-    assert agent.health() == (503, {"status": "unhealthy", "uptime_seconds": 0, "reasons": ["worker metrics is stale"]})
+    hang(agent)
+    assert agent.health() == (
+        503,
+        {"status": "unhealthy", "uptime_seconds": 24, "reasons": ["worker metrics is stale"]},
+    )
     assert restarts(supervisord) == ["metrics"]
 
 
 def test_a_restarted_worker_is_given_its_time_to_speak(agent: Agent, supervisord: FakeSupervisord) -> None:
     """What the killed process said last, and what supervisord said of it, is not held against the new one."""
-    agent.publish("metrics", overdue={"pods": 12.5})
-    agent.clock.advance(3)
-    agent.worker.assess()
+    hang(agent)
     assert restarts(supervisord) == ["metrics"]
     supervisord.since["metrics"] = 0
     for second in range(1, 41):
@@ -190,10 +200,36 @@ def test_a_restarted_worker_is_given_its_time_to_speak(agent: Agent, supervisord
 
 
 def test_a_silent_worker_is_a_hung_one(agent: Agent, supervisord: FakeSupervisord) -> None:
-    agent.clock.advance(21)
-    agent.publish("health", "heartbeat", "metrics", "event-watcher")
-    agent.worker.assess()
+    agent.clock.advance(61)
+    for _ in range(2):
+        agent.publish("health", "heartbeat", "metrics", "event-watcher")
+        agent.worker.assess()
+        agent.clock.advance(6)
     assert restarts(supervisord) == ["task-runner"]
+
+
+def test_those_who_have_not_spoken_yet_to_a_new_broker_are_not_hung(
+    run_dir: Path, clock: FakeClock, supervisord: FakeSupervisord
+) -> None:
+    """health was restarted, and with it the broker: what the others, an hour old, said to the last one is gone."""
+    agent = Agent(run_dir, clock, silent=True)
+    clock.advance(30)
+    for _ in range(3):
+        agent.worker.assess()
+        clock.advance(6)
+    assert restarts(supervisord) == []
+    agent.worker.server.server_close()
+
+
+def test_after_a_pause_of_the_whole_machine_nobody_is_hung(agent: Agent, supervisord: FakeSupervisord) -> None:
+    agent.clock.advance(120)
+    agent.worker.assess()
+    agent.clock.advance(5)
+    agent.publish()
+    agent.worker.assess()
+    agent.clock.advance(5)
+    agent.worker.assess()
+    assert restarts(supervisord) == []
 
 
 def test_it_never_restarts_itself(agent: Agent, supervisord: FakeSupervisord) -> None:
@@ -204,8 +240,7 @@ def test_it_never_restarts_itself(agent: Agent, supervisord: FakeSupervisord) ->
 
 def test_a_hang_of_long_ago_is_forgiven(agent: Agent, supervisord: FakeSupervisord) -> None:
     for _ in range(2):
-        agent.publish("metrics", overdue={"pods": 12.5})
-        agent.worker.assess()
+        hang(agent)
         agent.clock.advance(601)
         agent.publish()
         agent.worker.assess()
