@@ -15,7 +15,7 @@ from shared.central.verdicts import TooLarge
 from shared.errors import AuthenticationError, PermanentError, TemporaryError
 from shared.logs import cut_middle
 from shared.queue.client import Queue
-from shared.queue.messages import EVENTS, METRICS, RESULTS, TOPICS, Leased
+from shared.queue.messages import EVENTS, RESULTS, TOPICS, Leased
 from shared.timing import SYSTEM_CLOCK, Clock, Deadline
 
 LEASE_SECONDS = 120.0
@@ -38,6 +38,9 @@ PATIENT_TRIES = 5
 PARKED_SECONDS = 300.0
 """A message that failed so often while others go through is set aside for a while, so as not to block them."""
 
+FIRST_ASIDE, LONGEST_ASIDE = 10.0, 60.0
+"""Seconds a topic is set aside when the next message fails as well, doubling: it is its call that does not work."""
+
 REMEMBERED = 1000
 """Messages of which something is remembered: that they failed, or that Central has them."""
 
@@ -57,6 +60,10 @@ class Delivery:
         """Ids and keys of what Central took and the queue, being away, was not told: they are not sent again."""
         self._failures: dict[str, tuple[int, float]] = {}
         """How often a message failed, and when it first did (monotonic)."""
+        self._aside: dict[str, tuple[float, float]] = {}
+        """Topics of which a message was parked and none went since: not before when (monotonic), the last pause."""
+        self._forgiven = False
+        """Whether to count failures anew; said by another thread, so done by this one."""
         self._answered = clock.monotonic()
         """When Central last took a call that is no delivery (monotonic)."""
         self._unconfirmed: list[str] = []
@@ -66,27 +73,37 @@ class Delivery:
         """Central took another call: what has failed since before that is at fault itself."""
         self._answered = self._clock.monotonic()
 
+    def central_failed(self) -> None:
+        """Central did not take another call either: what failed so far need not be at fault itself."""
+        self._forgiven = True
+
+    def try_all(self) -> None:
+        """It is the last chance: nothing is set aside any longer, but for single messages."""
+        self._aside.clear()
+
     def deliver_next(self, wait: float, within: float = PASS_SECONDS) -> bool:
         """Deliver what a lease hands out; whether there was anything within ``wait`` seconds.
 
-        While events gather, the others go. Without a ``wait`` nothing gathers. What is not begun ``within`` so many
-        seconds is queued again.
+        While a topic is set aside or events gather, the others go. Without a ``wait`` nothing gathers. What is not
+        begun ``within`` so many seconds is queued again.
 
         Raises:
             TemporaryError, AuthenticationError: Central does not take it now; everything is queued again.
         """
         gathering = self._gathering_until - self._clock.monotonic()
-        if wait and gathering > 0.0:
-            leased = self._queue.lease((RESULTS, METRICS), BATCH_MESSAGES, LEASE_SECONDS, min(wait, gathering))
-        else:
-            leased = self._queue.lease(TOPICS, BATCH_MESSAGES, LEASE_SECONDS, wait)
+        topics = [topic for topic in TOPICS if not self._is_aside(topic)]
+        if wait and gathering > 0.0 and EVENTS in topics:
+            topics.remove(EVENTS)
+            wait = min(wait, gathering)
+        # With no topic left it waits as well.
+        leased = self._queue.lease(topics, BATCH_MESSAGES, LEASE_SECONDS, wait)
         undelivered = {message.id for message in leased}
         try:
             waiting = self._acknowledge_taken(leased)
             undelivered = {message.id for message in waiting}
             pending = deque[Sequence[Leased]](_batches(waiting, self._unconfirmed))
             end = Deadline.after(within, self._clock)
-            while pending and not end.expired:
+            while pending and not end.expired and not self._is_aside(pending[0][0].topic):
                 batch = pending.popleft()
                 parts = self._deliver(batch)
                 pending.extendleft(reversed(parts))
@@ -126,11 +143,9 @@ class Delivery:
                 return [batch[:half], batch[half:]]
             self._bury(batch, error)
             return []
-        except TemporaryError as error:
+        except (TemporaryError, AuthenticationError) as error:
             self._set_back(batch, error)
             return []
-        except AuthenticationError:
-            raise
         except Exception as error:  # A bug of ours in one message must not hold up those behind it.
             _logger.exception("cannot send %s", batch[0].key)
             self._set_back(batch, TemporaryError(f"{type(error).__name__}: {error}"))
@@ -175,26 +190,44 @@ class Delivery:
         self._forget_failures(batch)
 
     def _forget_failures(self, batch: Sequence[Leased]) -> None:
+        self._aside.pop(batch[0].topic, None)
         for message in batch:
             self._failures.pop(message.key, None)
 
-    def _set_back(self, batch: Sequence[Leased], error: TemporaryError) -> None:
+    def _set_back(self, batch: Sequence[Leased], error: TemporaryError | AuthenticationError) -> None:
         """Queue the batch again and report the failure, or park it when it fails where others pass.
 
+        When the next one fails likewise, the topic is set aside, and so is one message with each further try.
+
         Raises:
-            TemporaryError: ``error``, unless the batch was parked.
+            TemporaryError, AuthenticationError: ``error``, unless the batch was parked.
         """
-        telemetry.DELIVERIES.labels(batch[0].topic, "retried").inc()
+        now, topic = self._clock.monotonic(), batch[0].topic
+        telemetry.DELIVERIES.labels(topic, "retried").inc()
         self._unconfirmed = [message.key for message in batch]
+        if self._forgiven:
+            self._forgiven = False
+            self._failures.clear()
+            self._aside.clear()
         for message in batch:
-            times, since = self._failures.get(message.key, (0, self._clock.monotonic()))
+            times, since = self._failures.get(message.key, (0, now))
             self._failures[message.key] = (times + 1, since)
         times, since = max(self._failures[message.key] for message in batch)
         _bound(self._failures)
-        if times < PATIENT_TRIES or self._answered <= since:
+        stuck = times >= PATIENT_TRIES and self._answered > since
+        if not stuck and topic not in self._aside:
             raise error
-        _logger.warning("parking %d of %s for %d s: %s", len(batch), batch[0].topic, PARKED_SECONDS, error)
+        _logger.warning("parking %d of %s for %d s: %s", len(batch), topic, PARKED_SECONDS, error)
         self._queue.release([message.id for message in batch], PARKED_SECONDS)
+        _, pause = self._aside.setdefault(topic, (now, 0.0))
+        if not stuck or pause:  # It is not that message alone.
+            pause = min(LONGEST_ASIDE, 2.0 * pause or FIRST_ASIDE)
+            self._aside[topic] = (now + max(pause, getattr(error, "delay", None) or 0.0), pause)
+            _logger.warning("Central takes heartbeats and no %s; going on with the others for %d s", topic, pause)
+
+    def _is_aside(self, topic: str) -> bool:
+        not_before, _ = self._aside.get(topic, (0.0, 0.0))
+        return self._clock.monotonic() < not_before
 
 
 def _bound(remembered: dict[Any, Any]) -> None:

@@ -112,7 +112,11 @@ class HeartbeatWorker(Worker):
 
     def beat(self) -> float:
         """One heartbeat; the seconds until the next."""
-        self._call(self._client.heartbeat, self._heartbeat("healthy").to_json())
+        try:
+            self._call(self._client.heartbeat, self._heartbeat("healthy").to_json())
+        except AgentError:
+            self._delivery.central_failed()
+            raise
         self._delivery.central_answered()
         clear_refusal(self._process.queue, "heartbeat")
         return jittered(self._process.settings.central.heartbeat_seconds)
@@ -148,12 +152,9 @@ class HeartbeatWorker(Worker):
         with self._delivering:
             if self._closed:
                 return 1.0
-            try:
-                if self._delivery.deliver_next(wait=_WAIT):
-                    self._process.connected("central")
-            except AuthenticationError as error:
-                report_refusal(self._process.queue, "heartbeat", error, self._process.clock)
-                raise
+            # A refused key is not reported here: if it is the key, the heartbeats are refused as well.
+            if self._delivery.deliver_next(wait=_WAIT):
+                self._process.connected("central")
         return 0.0
 
     # -- refusals ---------------------------------------------------------------------------------
@@ -200,6 +201,7 @@ class HeartbeatWorker(Worker):
             self._client.close()
 
     def _flush(self, deadline: Deadline) -> None:
+        self._delivery.try_all()
         while not deadline.expired and not self._fatal:
             try:
                 if not self._delivery.deliver_next(wait=0.0, within=deadline.remaining):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,9 +15,11 @@ import pytest
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
 from shared.config import ApiKey
-from shared.errors import AuthenticationError, TemporaryError
+from shared.errors import AgentError, AuthenticationError, TemporaryError
+from shared.lifecycle import FIRST_RETRY
 from shared.queue.client import QueueClient, QueueUnavailable
 from shared.queue.memory import MemoryQueue
+from shared.timing import Backoff
 from tests.sim.central.server import Central
 from tests.unit.conftest import NOON, FakeClock, counted
 from tests.unit.shared.queue.conftest import RunningBroker
@@ -25,6 +29,8 @@ from workers.heartbeat.delivery import (
     BATCH_BYTES,
     BATCH_MESSAGES,
     EVENTS_PAUSE,
+    FIRST_ASIDE,
+    LONGEST_ASIDE,
     PARKED_SECONDS,
     PASS_SECONDS,
     PATIENT_TRIES,
@@ -443,6 +449,108 @@ def test_one_message_that_keeps_failing_is_set_aside_so_that_others_go(
     clock.advance(1)
     outbox.deliver_all()
     assert [body["task_id"] for body in outbox.arrived("result")] == ["poison"]
+
+
+class Hours:
+    """The delivery's loop, with its pauses, beside heartbeats that pass; all by the clock."""
+
+    def __init__(self, outbox: Outbox, clock: FakeClock) -> None:
+        self._outbox, self._clock = outbox, clock
+        self._pauses = Backoff(FIRST_RETRY, 30.0, random.Random(1))
+        self._begun = clock.monotonic()
+        self._next_beat = self._begun
+
+    @property
+    def now(self) -> float:
+        """Seconds since the beginning."""
+        return self._clock.monotonic() - self._begun
+
+    def pass_until(self, end: float) -> None:
+        while self.now < end:
+            if self._clock.monotonic() >= self._next_beat:
+                self._outbox.delivery.central_answered()
+                self._next_beat += 30
+            try:
+                self._clock.advance(0 if self._outbox.deliver() else 1)
+                self._pauses.reset()
+            except AgentError:
+                self._clock.advance(self._pauses.pause())
+
+
+@pytest.mark.parametrize("status", [500, 404, 401])
+def test_a_call_that_fails_for_hours_holds_up_no_other(
+    central: Central, outbox: Outbox, clock: FakeClock, status: int
+) -> None:
+    results = [f"t{number}" for number in range(50)]
+    outbox.put_result(results[0])
+    for name in results[1:]:
+        outbox.put_result(name)
+    outbox.put_events("e1")
+    outbox.put_sample("s1")
+    central.fault("result", status=status)
+    hours = Hours(outbox, clock)
+    hours.pass_until(60)
+    assert outbox.depth() == {"results": 50}, "events and samples went within a minute"
+    for minute in range(2, 62):
+        outbox.put_events(f"later-{minute}")
+        hours.pass_until(60 * minute)
+        assert outbox.depth() == {"results": 50}
+    central.faults.clear()
+    hours.pass_until(hours.now + PARKED_SECONDS + LONGEST_ASIDE)
+    assert sorted(body["task_id"] for body in outbox.arrived("result")) == sorted(results), "each once"
+    assert (outbox.depth(), outbox.buried()) == ({}, 0)
+
+
+def test_while_a_topic_is_set_aside_it_is_tried_with_growing_pauses(
+    central: Central, outbox: Outbox, clock: FakeClock
+) -> None:
+    take, hours, tries = central.faults.take, Hours(outbox, clock), []
+
+    def noted(call: str) -> Any:
+        tries.append(hours.now)
+        return take(call)
+
+    central.faults.take = noted  # type: ignore[method-assign]
+    central.fault("result", status=500)
+    for number in range(100):
+        outbox.put_result(f"t{number}")
+    hours.pass_until(600)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    # First come those of the loop, until a heartbeat has passed; then one message after the other is tried.
+    growing = next(number for number, pause in enumerate(pauses) if pause >= LONGEST_ASIDE) - 3
+    aside = [FIRST_ASIDE, 2 * FIRST_ASIDE, 4 * FIRST_ASIDE, *([LONGEST_ASIDE] * (len(pauses) - growing - 3))]
+    assert len(aside) > 6
+    assert all(least <= pause <= least + 1 for least, pause in zip(aside, pauses[growing:], strict=True))
+
+
+def test_with_every_topic_set_aside_it_waits(central: Central, outbox: Outbox, clock: FakeClock) -> None:
+    central.fault("*", status=500)
+    hours = Hours(outbox, clock)
+    for number in range(20):
+        outbox.put_result(f"t{number}")
+        outbox.put_sample(f"s{number}")
+        outbox.put_events(f"e{number}")
+    hours.pass_until(1800)
+    central.faults.clear()
+    hours.pass_until(hours.now + PARKED_SECONDS + LONGEST_ASIDE)
+    assert outbox.depth() == {}
+
+
+def test_two_messages_that_fail_do_not_hold_up_their_own_kind_for_long(
+    central: Central, outbox: Outbox, clock: FakeClock
+) -> None:
+    take = outbox.client.send_result
+
+    def picky(task_id: str, result: bytes, key: str) -> None:
+        if task_id.startswith("poison"):
+            raise TemporaryError("Central answered 500 to result")
+        take(task_id, result, key)
+
+    outbox.client.send_result = picky  # type: ignore[method-assign]
+    for name in ("poison-1", "poison-2", "poison-3", "good"):
+        outbox.put_result(name)
+    Hours(outbox, clock).pass_until(120)
+    assert [body["task_id"] for body in outbox.arrived("result")] == ["good"]
 
 
 def test_a_message_that_cannot_even_be_sent_is_set_aside_too(

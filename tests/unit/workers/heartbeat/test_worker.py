@@ -24,7 +24,7 @@ from tests.sim.central.server import Central
 from tests.unit.conftest import FakeClock, counted, process_of
 from tests.unit.workers.conftest import FakeSupervisord
 from tests.unit.workers.event_watcher.conftest import occurrence
-from workers.heartbeat.delivery import Delivery
+from workers.heartbeat.delivery import PATIENT_TRIES, Delivery
 from workers.heartbeat.worker import HeartbeatWorker
 
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*socket:pytest.PytestUnraisableExceptionWarning")
@@ -39,6 +39,11 @@ HEALTHY = {
 }
 
 
+def result(task_id: str) -> bytes:
+    outcome = {"status": "success", "executed_at": "2026-03-01T12:00:00Z", "duration_seconds": 1.0, "error": None}
+    return json.dumps({"task_id": task_id, "logs": "", **outcome}).encode()
+
+
 class Uplink:
     """A heartbeat worker that beats for cluster ``demo`` at ``central``."""
 
@@ -50,7 +55,7 @@ class Uplink:
         self.process: Process = process_of(run_dir, self.queue, "heartbeat", clock, {"CENTRAL_API_KEY": key})
         caller = Caller(self.process.settings.central.api_key, "instance-1")
         self.clients = [CentralClient(central.url, "demo", caller) for _ in range(2)]
-        delivery = Delivery(self.queue, self.clients[1], "demo")
+        delivery = Delivery(self.queue, self.clients[1], "demo", clock)
         self.worker = HeartbeatWorker(self.process, self.clients[0], delivery)
 
     def close(self) -> None:
@@ -237,12 +242,45 @@ def test_it_delivers_the_outbox(uplink: Uplink) -> None:
     assert uplink.connection()["central"]["ok"] is True
 
 
-def test_a_key_refused_on_a_delivery_is_reported(central: Central, uplink: Uplink) -> None:
+def test_a_key_refused_on_deliveries_alone_does_not_stop_the_pod(
+    central: Central, uplink: Uplink, supervisord: FakeSupervisord
+) -> None:
+    """The key is taken with every heartbeat: it is that one call that does not work."""
     central.fault("events", status=401)
     uplink.queue.put("events", [("e1", occurrence("e1").to_json())])
+    for _ in range(4):
+        with pytest.raises(AuthenticationError):
+            uplink.worker.deliver()
+        uplink.clock.advance(20)
+        uplink.worker.decide()
+    assert refusals(uplink.queue) == {}
+    assert supervisord.asked == []
+
+
+@pytest.mark.parametrize("call", ["beat", "register"])
+def test_a_key_refused_on_a_call_of_its_own_is_reported(central: Central, uplink: Uplink, call: str) -> None:
+    central.fault("*", status=401)
     with pytest.raises(AuthenticationError):
+        getattr(uplink.worker, call)()
+    assert refusals(uplink.queue)["heartbeat"].reason.startswith("Central answered 401 to ")
+
+
+def test_what_fails_while_heartbeats_fail_too_is_not_held_against_it(central: Central, uplink: Uplink) -> None:
+    """When Central returns its heartbeat may be first; what is then still turned away is not set aside."""
+    uplink.queue.put("events", [("e1", occurrence("e1").to_json())])
+    central.fault("*", status=503)
+    for _ in range(PATIENT_TRIES):
+        with pytest.raises(TemporaryError):
+            uplink.worker.deliver()
+    with pytest.raises(TemporaryError):
+        uplink.worker.beat()
+    central.faults.clear()
+    uplink.worker.beat()
+    central.fault("events", status=503, times=1)
+    with pytest.raises(TemporaryError):
         uplink.worker.deliver()
-    assert refusals(uplink.queue)["heartbeat"].reason.startswith("Central answered 401 to events")
+    uplink.worker.deliver()
+    assert [event["event_id"] for event in uplink.last("events")["events"]] == ["e1"]
 
 
 # -- the key --------------------------------------------------------------------------------------
@@ -318,6 +356,24 @@ def test_when_the_pod_stops_everything_is_delivered_and_the_goodbye_is_the_last_
         "timestamp": "2026-03-01T12:00:00.000Z",
         "reason": "shutdown",
     }
+
+
+def test_a_topic_that_was_set_aside_gets_a_last_chance(central: Central, uplink: Uplink) -> None:
+    fault = central.fault("result", status=500)
+    for task_id in ("t1", "t2", "t3"):
+        uplink.queue.put("results", [(task_id, result(task_id))])
+    for _ in range(PATIENT_TRIES - 1):
+        with pytest.raises(TemporaryError):
+            uplink.worker.deliver()
+    uplink.clock.advance(30)
+    uplink.worker.beat()
+    for _ in range(3):
+        uplink.worker.deliver()
+    fault.times = 0
+    uplink.worker.deliver()
+    assert "result" not in uplink.calls(), "it is set aside"
+    uplink.worker.close(pod_stopping=True)
+    assert uplink.last("result")["task_id"] == "t3", "the others are set aside by themselves"
 
 
 def test_nothing_follows_the_goodbye(uplink: Uplink) -> None:
