@@ -84,9 +84,7 @@ class TaskRunner(Worker):
                 answers += 1
                 if text is not None:
                     self._take(text)
-        except AuthenticationError as error:
-            report_refusal(self._process.queue, "task-runner", error, self._process.clock)
-            raise
+        # A refused key is not reported here: if it is the key, the polls are refused as well.
         except TemporaryError as error:
             if self._process.stop.is_set():
                 return 0.0

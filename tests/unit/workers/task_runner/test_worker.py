@@ -99,12 +99,21 @@ def test_a_refused_key_is_reported_and_so_is_its_being_taken_again(
 ) -> None:
     register(process)
     central.keys = {"another"}
-    for call in (worker.poll, worker.listen):
-        with pytest.raises(AuthenticationError):
-            call()
-        assert process.queue.get_state(REFUSED)
+    with pytest.raises(AuthenticationError):
+        worker.poll()
+    assert process.queue.get_state(REFUSED)
     central.keys = {"demo-key"}
     worker.poll()
+    assert not process.queue.get_state(REFUSED)
+
+
+def test_a_key_that_the_stream_alone_refuses_is_no_refused_key(
+    worker: TaskRunner, process: Process, central: Central
+) -> None:
+    register(process)
+    central.fault("stream", status=401)
+    with pytest.raises(AuthenticationError):
+        worker.listen()
     assert not process.queue.get_state(REFUSED)
 
 
