@@ -274,6 +274,7 @@ def test_what_fails_while_heartbeats_fail_too_is_not_held_against_it(central: Ce
             uplink.worker.deliver()
     with pytest.raises(TemporaryError):
         uplink.worker.beat()
+    uplink.clock.advance(30)
     central.faults.clear()
     uplink.worker.beat()
     central.fault("events", status=503, times=1)
