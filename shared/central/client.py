@@ -20,12 +20,12 @@ from shared.central.identity import Caller
 from shared.central.verdicts import NotUnderstood, TooLarge, error_of
 from shared.errors import PermanentError, TemporaryError
 from shared.timing import SYSTEM_CLOCK, Clock, Deadline
-from shared.transfer import read_body
+from shared.transfer import Cutoff, read_body, severable
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
 CALL_TIMEOUT = 30.0
-"""Seconds for the whole answer: a server that drips bytes is as silent as one that sends none."""
+"""Seconds for a whole call: a server that drips bytes is as silent as one that sends none."""
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of an answer that are read."""
@@ -68,7 +68,7 @@ class CentralClient:
             respect_retry_after_header=False,
         )
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=retry))
+            self._session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=1, max_retries=retry))
 
     def tasks(self) -> list[Any]:
         """Pending tasks as Central sent them, not validated: a list, or ``{"tasks": [...]}``."""
@@ -142,22 +142,29 @@ class CentralClient:
         are not followed: they would turn a POST into a GET.
         """
         started, code = self._clock.monotonic(), "error"
+        cutoff = Cutoff(CALL_TIMEOUT)
         try:
-            with self._session.request(
-                method,
-                self._base + path,
-                params=params,
-                headers=headers,
-                data=data,
-                auth=self._sign,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with (
+                cutoff,
+                self._session.request(
+                    method,
+                    self._base + path,
+                    params=params,
+                    headers=headers,
+                    data=data,
+                    auth=self._sign,
+                    timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
                 code = str(response.status_code)
-                deadline = Deadline.after(CALL_TIMEOUT, self._clock)
-                body = read_body(response.raw, MAX_BODY, deadline)
+                body = read_body(response.raw, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
+                if cutoff.used:
+                    raise TimeoutError
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if cutoff.used:
+                raise TemporaryError(f"Central does not answer {call} whole within {CALL_TIMEOUT:g} s") from error
             raise TemporaryError(f"Central is not reachable for {call}: {_reason(error)}") from error
         finally:
             telemetry.CENTRAL_SECONDS.labels(call, code).observe(self._clock.monotonic() - started)
@@ -178,6 +185,20 @@ class CentralClient:
         except ValueError as error:
             raise PermanentError("the API key cannot be sent in a header") from error
         return request
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections that a Cutoff ends."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        severable(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        if isinstance(manager, urllib3.ProxyManager):  # And no SOCKS, which has connections of its own.
+            severable(manager)
+        return manager
 
 
 def _excerpt(body: bytes) -> str:

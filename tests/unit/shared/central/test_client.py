@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from shared import USER_AGENT
+from shared.central import client as client_module
 from shared.central.client import MAX_BODY, CentralClient
 from shared.central.identity import Caller
 from shared.central.verdicts import NotOffered, TooLarge
@@ -305,6 +309,71 @@ def test_nobody_there_is_an_error_that_may_pass(central: Central, client: Centra
 def test_a_broken_answer_is_an_error_that_may_pass(answer: bytes) -> None:
     with OddServer(answer) as server, closing(client_of(server.url)) as client, pytest.raises(TemporaryError):
         client.tasks()
+
+
+class Dripping:
+    """A server that sends ``head`` and then ``drip`` again and again, until the client hangs up."""
+
+    def __init__(self, head: bytes, drip: bytes) -> None:
+        self._head, self._drip = head, drip
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.over = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(self._head)
+                    while not self.over.wait(0.02):
+                        connection.sendall(self._drip)
+
+    def close(self) -> None:
+        self.over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "head", "drip"),
+    [
+        ("http", b"", b"H"),
+        ("http", b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        ("http", b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+        ("http", b"HTTP/1.1 200 OK\r\n\r\n[]", b" "),
+        ("http", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n", b"0"),
+        ("https", b"\x16\x03\x03\x40\x00", b"\x02"),
+    ],
+    ids=["status", "headers", "a header", "body", "a chunk's length", "TLS handshake"],
+)
+def test_an_answer_that_drips_ends_with_the_time_for_a_whole_call(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, head: bytes, drip: bytes
+) -> None:
+    """Each byte that comes begins the libraries' time-outs anew."""
+    monkeypatch.setattr(client_module, "CALL_TIMEOUT", 0.3)
+    with closing(Dripping(head, drip)) as server, closing(client_of(f"{scheme}://{server.address}")) as client:
+        # What hangs for ever without the limit is to fail instead.
+        giving_up = threading.Timer(5, server.over.set)
+        giving_up.daemon = True
+        giving_up.start()
+        with pytest.raises(TemporaryError, match=r"whole within 0\.3 s|drips in too slowly"):
+            client.tasks()
+        assert not server.over.is_set()
+
+
+def test_a_kept_connection_that_drips_is_ended_too(central: Central, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next call has one of its own, and all its time."""
+    monkeypatch.setattr(client_module, "CALL_TIMEOUT", 0.5)
+    with closing(client_of(central.url)) as client:
+        client.tasks()
+        fault = central.fault("tasks", delay=2.0)
+        with pytest.raises(TemporaryError, match=r"whole within 0\.5 s"):
+            client.tasks()
+        fault.times = 0
+        assert client.tasks() == []
 
 
 def test_a_huge_answer_is_not_read_to_its_end() -> None:
