@@ -41,7 +41,9 @@ PATIENCE = 5.0
 """Seconds a call goes on trying to reach the broker before it raises; a restart takes less."""
 
 _ANSWER = 10.0
-"""Seconds the broker may take to answer, beyond what it was asked to wait."""
+"""Seconds the broker may take to answer, beyond what it was asked to wait; less when the caller has less patience."""
+
+_SHORTEST_ANSWER = 0.1
 
 
 class QueueUnavailable(TemporaryError):
@@ -146,13 +148,17 @@ class QueueClient(Queue):
         self._threads = threading.local()
 
     def call(self, request: Request, patience: float = PATIENCE) -> Reply:
-        """Send ``request``, connecting anew as often as ``patience`` seconds allow."""
+        """Send ``request``, connecting anew as often as ``patience`` seconds allow.
+
+        With less than the usual patience, an answer may not take longer either: two such spans, and it raises.
+        """
         payload = pack(encoder.encode(request))
         wait = request.wait if isinstance(request, (Lease, WatchState)) else 0.0
+        allowed = wait + (_ANSWER if patience >= PATIENCE else max(patience, _SHORTEST_ANSWER))
         deadline: Deadline | None = None
         while True:
             try:
-                return raise_for(self._exchange(payload, _ANSWER + wait))
+                return raise_for(self._exchange(payload, allowed))
             except (OSError, FrameError, msgspec.DecodeError) as error:
                 self.disconnect()
                 if deadline is None:

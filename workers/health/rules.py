@@ -6,9 +6,9 @@ How soon each fault shows, at the latest (the looks are a second apart, and supe
 
 | fault | seen after | ``/ready`` | ``/health`` |
 |---|---|---|---|
-| the broker does not answer | 3 s | red | red |
+| the broker is gone, or does not answer | 3 s | red | red |
 | supervisord gave a worker up | 6 s | red | red |
-| a worker says nothing | 21 s; not in its or the broker's first 60 s | red | red if it hung in the last 10 min |
+| a worker says nothing | 21 s; not in its or the broker's first 60 s | red | red if restarted in the last 10 min |
 | a loop is late | its patience (30 s to 300 s) + 6 s | red | likewise |
 | the health worker itself hangs | 10 s | red | red |
 | a worker starts, crashes, or was stopped by a person | 6 s | red | green |

@@ -23,12 +23,18 @@ ASSESS_SECONDS = 1.0
 _ASK_SUPERVISORD = 5.0
 """How often supervisord is asked while all is well: it answers from the loop that captures all logs."""
 
+_ASK_BROKER = 0.9
+"""Seconds the broker has to be reached, and for its answer; both twice at most, so a hung one shows within three."""
+
 _STALE_VERDICT = 10.0
 """Seconds after which a verdict that was not renewed is none: this very worker hangs."""
 
 _CONFIRM = 6.0
 """Seconds for which a worker must be found hung before it is restarted: after a pause of the whole machine all of them
 look so, and all speak within five."""
+
+_LATE_LOOK = 4.0
+"""Seconds between two looks after which the earlier says nothing: what held up this loop held up the others."""
 
 _FORGIVE = 600.0
 """Seconds after which an earlier hang of a worker is forgotten."""
@@ -55,6 +61,7 @@ class HealthWorker(Worker):
         self._asked_supervisord = float("-inf")
         self._restarted: dict[str, float] = {}
         self._hung_since: dict[str, float] = {}
+        self._looked = float("-inf")
         self._totals: Totals | None = None
         settings = process.settings.health
         endpoints = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
@@ -126,8 +133,8 @@ class HealthWorker(Worker):
         registered = REGISTRATION in entries
         verdict = judge(workers, alive, registered, self._restarted_lately())
         self._assessment = _Assessment(verdict, self._now())
-        self._restart_hung(workers)
-        self._count(workers, entries, verdict)
+        self._restart_hung(workers, alive)
+        self._count(workers, entries, verdict, alive)
         if alive:
             self._tell(workers, entries, verdict)
         return ASSESS_SECONDS
@@ -135,7 +142,7 @@ class HealthWorker(Worker):
     def _read_state(self) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
         for prefix in (WORKER, TELEMETRY, REGISTRATION):
-            entries.update(self._process.queue.get_state(prefix, patience=2.0))
+            entries.update(self._process.queue.get_state(prefix, patience=_ASK_BROKER))
         return entries
 
     def _facts(self, name: str, entries: dict[str, Entry]) -> WorkerFacts:
@@ -167,9 +174,13 @@ class HealthWorker(Worker):
         self._restarted = {name: at for name, at in self._restarted.items() if now - at < _FORGIVE}
         return frozenset(self._restarted)
 
-    def _restart_hung(self, workers: dict[str, WorkerFacts]) -> None:
+    def _restart_hung(self, workers: dict[str, WorkerFacts], heard: bool) -> None:
+        """Restart who was found hung for long enough by looks that came on time; unheard, nobody can be."""
+        late_look, self._looked = self._now() - self._looked > _LATE_LOOK, self._now()
+        if late_look or not heard:
+            self._hung_since.clear()
         for name, facts in workers.items():
-            if name == self._process.name or worker_state(facts) != "stale" or name in self._restarted:
+            if name == self._process.name or worker_state(facts) != "stale" or name in self._restarted or not heard:
                 self._hung_since.pop(name, None)
                 continue
             if self._now() - self._hung_since.setdefault(name, self._now()) < _CONFIRM:
@@ -197,11 +208,13 @@ class HealthWorker(Worker):
 
     # -- telemetry --------------------------------------------------------------------------------
 
-    def _count(self, workers: dict[str, WorkerFacts], entries: dict[str, Entry], verdict: Verdict) -> None:
+    def _count(self, workers: dict[str, WorkerFacts], entries: dict[str, Entry], verdict: Verdict, alive: bool) -> None:
         telemetry.READY.set(int(verdict.ready))
         telemetry.HEALTHY.set(int(verdict.healthy))
         for name, facts in workers.items():
             telemetry.WORKER_UP.labels(name).set(int(worker_state(facts) == "running"))
+        if not alive:
+            return
         if self._totals is None:
             saved = self._saved_counters()
             if saved is None:
@@ -225,14 +238,14 @@ class HealthWorker(Worker):
     def _saved_counters(self) -> dict[str, Any] | None:
         """What an earlier run of this worker kept; None while the queue does not answer."""
         try:
-            entry = self._process.queue.get_state(_SAVED, patience=1.0).get(_SAVED)
+            entry = self._process.queue.get_state(_SAVED, patience=_ASK_BROKER).get(_SAVED)
         except AgentError:
             return None
         return dict(value(entry)) if entry is not None else {}
 
     def _count_queue(self) -> None:
         try:
-            stats = self._process.queue.stats(patience=1.0)
+            stats = self._process.queue.stats(patience=_ASK_BROKER)
         except AgentError:
             return
         if self._totals is not None:

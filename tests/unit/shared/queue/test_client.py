@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import PermanentError, TemporaryError
-from shared.queue.client import QueueClient, QueueRefused, QueueUnavailable, raise_for, value
+from shared.queue import client as client_module
+from shared.queue.client import QueueClient, QueueRefused, QueueUnavailable, _limit, raise_for, value
 from shared.queue.frames import MAX_FRAME, FrameError, pack
 from shared.queue.messages import Entry, Reply
 from tests.unit.conftest import eventually
@@ -68,6 +69,23 @@ def test_patience_ends(path: Path) -> None:
 def test_without_patience_it_is_tried_once(path: Path) -> None:
     with pytest.raises(QueueUnavailable):
         QueueClient(path).stats(patience=0)
+
+
+def test_a_broker_that_hangs_is_waited_for_no_longer_than_the_patience(
+    listener: socket.socket, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the request and never answers: ten seconds for each try would hide it from the health worker."""
+    allowed: list[float] = []
+
+    def note(connection: socket.socket, option: int, seconds: float) -> None:
+        if option == socket.SO_RCVTIMEO:
+            allowed.append(seconds)
+        _limit(connection, option, seconds)
+
+    monkeypatch.setattr(client_module, "_limit", note)
+    with pytest.raises(QueueUnavailable):
+        QueueClient(path).get_state("worker/", patience=0.2)
+    assert allowed == [0.2, 0.2], "tried twice, and no more"
 
 
 def test_failed_attempts_leave_no_descriptors_behind(path: Path) -> None:

@@ -67,6 +67,15 @@ def test_what_was_said_before_the_program_was_started_says_nothing_about_it(
     assert state("running", running_for, age, overdue) == word
 
 
+@pytest.mark.parametrize(("heard_for", "word"), [(YOUNG, "starting"), (OLD, "stale")])
+@pytest.mark.parametrize("age", [None, STALE])
+def test_silence_counts_from_the_start_of_the_broker_too(heard_for: float, age: float | None, word: str) -> None:
+    """What was said to the broker before it is gone."""
+    assert worker_state(WorkerFacts("running", 86_400.0, age, heard_for=heard_for)) == word
+    assert worker_state(WorkerFacts("running", 86_400.0, FRESH, heard_for=heard_for)) == "running"
+    assert worker_state(WorkerFacts("running", 86_400.0, FRESH, LATE, heard_for=heard_for)) == "stale"
+
+
 def test_every_program_that_exits_is_started_again() -> None:
     """Which is why ``exited`` counts as on its way."""
     conf = configparser.RawConfigParser()
