@@ -138,10 +138,11 @@ class Context:
 
         Raises:
             PermanentError: as ``call`` raised it.
-            Stopped: instead of the next try.
+            Stopped: instead of a try, the first one too.
         """
         pauses = Backoff(0.2, 10.0)
         while True:
+            self.check()
             try:
                 return call()
             except TemporaryError as error:

@@ -100,6 +100,7 @@ class Follower:
                         gone = change.kind == "DELETED"
                         self.inbox.put(Removed(change.object) if gone else Seen(change.object))
             except Gone:
+                self._closed.wait(pauses.pause())  # A list that is too old at once must not be made without a pause.
                 return
             # A server that ends each watch at once must not be asked without a pause.
             self._closed.wait(pauses.pause())

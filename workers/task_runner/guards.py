@@ -29,7 +29,8 @@ def cordon(context: Context, node: Node) -> Node:
     limit = context.settings.tasks.max_cordoned_nodes
     with context.cordoning:
         if limit is not None:
-            cordoned = [other.metadata.name for other in context.nodes.latest(_UNSCHEDULABLE)]
+            cordoned = {other.metadata.name for other in context.nodes.latest(_UNSCHEDULABLE)}
+            cordoned.discard(node.metadata.name)  # By an earlier try whose answer was lost.
             if len(cordoned) >= limit:
                 names = ", ".join(sorted(cordoned)[:10]) or "none"
                 raise TaskFailed(

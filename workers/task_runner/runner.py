@@ -11,7 +11,7 @@ from typing import Any
 from shared import logs, telemetry
 from shared.config import Settings
 from shared.errors import AgentError, TemporaryError
-from shared.kube.connection import Kube
+from shared.kube.connection import Kube, bounded_by
 from shared.queue.client import Queue
 from shared.queue.messages import RESULTS
 from shared.schemas.parameters import PARAMETERS, Parameters
@@ -229,9 +229,10 @@ class Runner:
             entry.interrupt.check()
             if is_late(task, self._clock.now()):
                 raise OutOfTime("the deadline passed before it could start")
-            if not entry.claim.resumed and (rule := guards.refusal(task.task_type, self._settings.tasks)):
+            if not entry.claim.notes and (rule := guards.refusal(task.task_type, self._settings.tasks)):
                 return "failed", rule  # Set while it waited. What was begun is not left half done.
-            OPERATIONS[task.task_type](entry.parameters, context)
+            with bounded_by(context.deadline):
+                OPERATIONS[task.task_type](entry.parameters, context)
         except Suspended:
             return None, None
         except OutOfTime as stopped:
@@ -286,22 +287,22 @@ class Runner:
                 self._queue.set_state({DRAIN_ENDED: task.task_id})
             except AgentError as error:
                 _logger.warning("the sample after the drain could not be asked for: %s", error)
-        if context.afterwards:
-            self._await_delivery()
-        for action in context.afterwards:
-            action()
+        if context.afterwards and self._results_are_delivered():
+            for action in context.afterwards:
+                action()
 
-    def _await_delivery(self) -> None:
-        """Wait a while until Central has the results: what follows may end this agent."""
+    def _results_are_delivered(self) -> bool:
+        """Wait a while until Central has the results: what follows ends this agent, and its spool with it."""
         deadline = Deadline.after(DELIVERY_SECONDS, self._clock)
         while not deadline.expired:
             try:
                 if self._queue.stats()[RESULTS].depth == 0:
-                    return
+                    return True
             except TemporaryError as error:
                 _logger.warning("waiting for the delivery of results: %s", error)
             threading.Event().wait(0.5)
-        _logger.warning("the result was not delivered within %d s; it goes on all the same", DELIVERY_SECONDS)
+        _logger.error("results are not delivered after %d s: this agent's own pod is not evicted", DELIVERY_SECONDS)
+        return False
 
     def _finish_unstarted(self, entry: Entry, status: Status, reason: str) -> None:
         """Answer a task that was withdrawn; it waits again when the queue does not take the answer."""

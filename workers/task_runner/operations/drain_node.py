@@ -26,6 +26,9 @@ from workers.task_runner.removal import Removal, few, grace_for
 _CORDONED = "cordoned_by_us"
 """Note of the journal: whether the node was schedulable before this task. While it is missing, nothing is touched."""
 
+_NODE_UID = "node_uid"
+"""Note of the journal: the node the task began on. After a restart another may have its name."""
+
 _KUBERNETES_GRACE = 30
 """Seconds a pod gets that does not say."""
 
@@ -63,7 +66,11 @@ def _find(parameters: DrainNode, context: Context) -> Node | None:
     except NotFound:
         context.account.say(f"node {parameters.node_name} is already gone")
         return None
-    if difference := identity_mismatch(parameters, node):
+    difference = identity_mismatch(parameters, node)
+    begun_on = context.notes.get(_NODE_UID, node.metadata.uid)
+    if begun_on != node.metadata.uid:
+        difference = f"this drain began on uid {begun_on}, the node's is {node.metadata.uid}"
+    if difference:
         context.account.say(f"node {parameters.node_name} is already gone, another has its name: {difference}")
         return None
     return node
@@ -168,7 +175,8 @@ class _Drain:
         if cordoned and resumed:
             return
         # On record before the PATCH: after a crash nobody could tell who cordoned the node.
-        self._context.patiently("record the cordon", lambda: self._context.remember(**{_CORDONED: not cordoned}))
+        notes = {_CORDONED: not cordoned, _NODE_UID: self._node.metadata.uid}
+        self._context.patiently("record the cordon", lambda: self._context.remember(**notes))
         if cordoned:
             self._context.account.say(f"node {self._name} was cordoned already")
             return
@@ -189,16 +197,16 @@ class _Drain:
             self._context.wait(cordoned.remaining)
             pods = self._context.patiently("list pods", lambda: self._context.pods.latest(on_node(self._name)))
             current = self._plan(pods)
+            self._still_cordoned(current)
             self._refuse(current)
             if not current.to_evict:
                 self._last = current
                 return
-            self._still_cordoned(current)
             self._context.account.say(f"{len(current.to_evict)} pods were bound late")
         raise TaskFailed(f"{_still_has(current)}: they keep being bound to it although it is cordoned")
 
     def _still_cordoned(self, plan: Plan) -> None:
-        """Before pods are evicted that came late: it must be our node still, and still take no more.
+        """Before it is called drained, or more pods are evicted: it must be our node still, and still take no more.
 
         Raises:
             NodeGone: another node has its name, and these pods are that one's.

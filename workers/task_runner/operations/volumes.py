@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from urllib.parse import quote
 
 import msgspec
@@ -10,7 +11,7 @@ from shared.kube.errors import Forbidden, NotFound
 from shared.kube.objects import Meta, Struct
 from shared.kube.pods import Pod
 from shared.kube.reads import Resource
-from workers.task_runner.context import Context, refused
+from workers.task_runner.context import Context, OutOfTime, refused
 from workers.task_runner.removal import few
 
 WAIT_SECONDS = 60.0
@@ -62,19 +63,21 @@ def await_detach(context: Context, node: str, staying: list[Pod]) -> None:
     """
     deadline = context.deadline.within(WAIT_SECONDS)
     kept = {_volume_of(context, *claim) for claim in _claims(staying)}
-    while True:
-        left = [
-            attachment.metadata.name
-            for attachment in _attachments_of(node, context)
-            if attachment.spec.source.persistent_volume_name not in kept
-        ]
-        if not left:
-            context.account.say("all volumes are detached")
-            return
-        if deadline.expired:
-            context.account.say(f"warning: {len(left)} volumes are still attached: {few(left, 10)}")
-            return
-        context.interrupt.wait(min(_POLL_SECONDS, deadline.remaining))
+    left: list[str] = []
+    with contextlib.suppress(OutOfTime):  # What was seen last stands.
+        while True:
+            left = [
+                attachment.metadata.name
+                for attachment in _attachments_of(node, context)
+                if attachment.spec.source.persistent_volume_name not in kept
+            ]
+            if not left:
+                context.account.say("all volumes are detached")
+                return
+            if deadline.expired:
+                break
+            context.interrupt.wait(min(_POLL_SECONDS, deadline.remaining))
+    context.account.say(f"warning: {len(left)} volumes are still attached: {few(left, 10)}")
 
 
 def _attachments_of(node: str, context: Context) -> list[_Attachment]:

@@ -478,9 +478,18 @@ def test_suspended_tasks_go_on_with_the_next_runner(begin: Begin, queue: FlakyQu
 
 
 def test_what_was_begun_is_finished_even_when_tasks_are_paused_now(begin: Begin, queue: FlakyQueue) -> None:
-    Journal(queue).claim(task())
+    journal = Journal(queue)
+    journal.note(journal.claim(task()), cordoned_by_us=True)
     begin(TASKS_PAUSED="true")
     assert answer(queue)["status"] == "success"
+
+
+def test_what_only_waited_is_not_begun_after_a_restart_when_tasks_are_paused_now(
+    begin: Begin, queue: FlakyQueue
+) -> None:
+    Journal(queue).claim(task())
+    begin(TASKS_PAUSED="true")
+    assert "tasks are paused" in answer(queue)["error"]
 
 
 def test_a_claim_this_version_does_not_take_is_answered_and_the_rest_goes_on(begin: Begin, queue: FlakyQueue) -> None:
