@@ -203,3 +203,35 @@ def test_a_redelivered_drain_of_a_drained_node_has_nothing_to_do(ground: Ground,
     again = tasks.do("drain_node", drain(ground))
     assert again.status == "success"
     assert len(tasks.kube.writes) == writes
+
+
+@pytest.mark.simulator
+def test_a_drain_goes_on_only_on_the_node_it_began_on(ground: Ground, start: Start) -> None:
+    """The runner was away while the node was replaced under its name."""
+    ground.replicas("web", 1)
+    ground.budget("web", "web", maxUnavailable=0)
+    tasks = start()
+    task_id = tasks.begin("drain_node", drain(ground))
+    ground.wait_for(lambda: tasks.kube.evictions)
+    tasks.close()
+    ground.cluster.delete_node(ground.victim)
+    ground.cluster.add_node(ground.victim, labels={"drain-tests": "allowed"})
+    ground.bare("fresh")
+    result = start(queue=tasks.queue).result(task_id)
+    assert result.status == "success"
+    assert "already gone, another has its name" in result.logs
+    assert not ground.is_cordoned
+    assert ground.pod("fresh")
+
+
+@pytest.mark.simulator
+def test_a_cordon_whose_answer_was_lost_does_not_count_against_itself(ground: Ground, start: Start) -> None:
+    ground.replicas("web", 1)
+    tasks = start(MAX_CORDONED_NODES="1")
+
+    def lost() -> None:
+        ground.cordon(ground.victim)
+        ground.cluster.fail(verb="patch", resource="nodes", status=504)
+
+    tasks.kube.just_before("PATCH", f"/nodes/{ground.victim}", lost)
+    assert tasks.do("drain_node", drain(ground)).status == "success"
