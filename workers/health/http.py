@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 CONCURRENT = 16
-"""Requests answered at once; more are turned away, which costs nothing."""
+"""Connections served at once; one more takes the place of the oldest, whoever that is: probes take milliseconds."""
 
-_TIMEOUT = 5.0
-"""Seconds a client may take for its request, and for reading the answer."""
+REQUEST_SECONDS = 5.0
+"""Seconds a connection may last, for its request and for reading the answer."""
+
+_ROOM_SECONDS = 1.0
+"""Seconds the oldest may take to make room, once it is cut off; then the newest is turned away instead."""
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -40,12 +45,19 @@ class EndpointServer(ThreadingHTTPServer):
     def __init__(self, address: str, port: int, endpoints: dict[str, Endpoint]) -> None:
         self.endpoints = endpoints
         self._slots = threading.BoundedSemaphore(CONCURRENT)
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, float] = {}
+        """The connections being served and since when, the oldest first."""
         super().__init__((address, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._slots.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._cut_off(1)
+            if not self._slots.acquire(timeout=_ROOM_SECONDS):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._open[request] = time.monotonic()
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -54,6 +66,26 @@ class EndpointServer(ThreadingHTTPServer):
         finally:
             self._slots.release()
 
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:  # Else it might be cut off when its descriptor is another's already.
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Between two connections, and every half second: a client that drips must not keep its place for ever."""
+        now = time.monotonic()
+        with self._lock:
+            over = sum(now - since > REQUEST_SECONDS for since in self._open.values())
+        self._cut_off(over)
+
+    def _cut_off(self, count: int) -> None:
+        """End the oldest connections; their threads find them closed, and let go."""
+        with self._lock:
+            for connection in list(self._open)[:count]:
+                del self._open[connection]
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         _logger.debug("a client of the endpoints went away", exc_info=True)
 
@@ -61,7 +93,7 @@ class EndpointServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """One request per connection; GET and HEAD only."""
 
-    timeout = _TIMEOUT
+    timeout = REQUEST_SECONDS
     server: EndpointServer
     server_version = "cloudoptim-agent"
     sys_version = ""

@@ -98,18 +98,63 @@ def test_it_does_not_say_what_it_is_made_of(server: EndpointServer) -> None:
     assert headers["Server"].strip() == "cloudoptim-agent"
 
 
-def test_more_than_so_many_at_once_are_turned_away_and_those_before_them_answered(
+def connect(server: EndpointServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.server_port), timeout=5)
+
+
+def test_connections_that_say_nothing_turn_no_probe_away(server: EndpointServer) -> None:
+    """Whoever reaches the port could have the pod restarted else."""
+    idle = [connect(server) for _ in range(3 * CONCURRENT)]
+    for _ in range(CONCURRENT):
+        assert ask(server, "/health")[0] == 200
+    idle[0].setblocking(True)
+    assert idle[0].recv(1) == b"", "the oldest made room"
+    for connection in idle:
+        connection.close()
+
+
+def test_one_too_many_takes_the_place_of_the_oldest_alone(server: EndpointServer) -> None:
+    waiting = [connect(server) for _ in range(CONCURRENT)]
+    assert ask(server, "/health")[0] == 200
+    assert waiting[0].recv(1) == b""
+    for connection in waiting[1:]:
+        connection.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.0 200")
+    for connection in waiting:
+        connection.close()
+
+
+def test_a_request_that_drips_is_ended_as_a_whole(server: EndpointServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes long before the time for one byte is over."""
+    monkeypatch.setattr("workers.health.http.REQUEST_SECONDS", 0.2)
+
+    def dripped(connection: socket.socket) -> bool:
+        connection.settimeout(0.05)
+        try:
+            connection.sendall(b"x")
+            return connection.recv(1) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+
+    with connect(server) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nX: ")
+        assert eventually(lambda: dripped(connection))
+
+
+def test_never_more_than_so_many_are_served_at_once_even_by_an_endpoint_that_hangs(
     server: EndpointServer, gate: threading.Event
 ) -> None:
-    held = [socket.create_connection(("127.0.0.1", server.server_port), timeout=5) for _ in range(CONCURRENT)]
+    """It cannot be interrupted, so that the next is turned away."""
+    held = [connect(server) for _ in range(CONCURRENT)]
     for connection in held:
         connection.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
-    eventually(lambda: not _is_answered(server))
+    assert eventually(lambda: not _is_answered(server))
     gate.set()
-    for connection in held:
-        assert connection.recv(1000).startswith(b"HTTP/1.0 200")
-        connection.close()
     assert eventually(lambda: _is_answered(server)), "and then there is room again"
+    for connection in held:
+        connection.close()
 
 
 def _is_answered(server: EndpointServer) -> bool:
