@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,9 +37,6 @@ MAX_WAITING_BYTES = 1024 * 1024
 
 ANSWER_AGAIN_AFTER = timedelta(seconds=60)
 """A finished task offered again this long after its result: Central did not hear it, so it hears it again."""
-
-DELIVERY_SECONDS = 30
-"""How long a drain that evicts this very agent waits for its result to reach Central."""
 
 _logger = logging.getLogger(__name__)
 
@@ -287,22 +285,33 @@ class Runner:
                 self._queue.set_state({DRAIN_ENDED: task.task_id})
             except AgentError as error:
                 _logger.warning("the sample after the drain could not be asked for: %s", error)
-        if context.afterwards and self._results_are_delivered():
-            for action in context.afterwards:
-                action()
+        for action in context.afterwards:
+            self._once_delivered(action, context)
 
-    def _results_are_delivered(self) -> bool:
-        """Wait a while until Central has the results: what follows ends this agent, and its spool with it."""
-        deadline = Deadline.after(DELIVERY_SECONDS, self._clock)
-        while not deadline.expired:
+    def _once_delivered(self, action: Callable[[], None], context: Context) -> None:
+        """Do what ends this agent, and its spool with it: never while Central lacks a result.
+
+        Tried until the task's deadline, as all it does.
+        """
+        why = "the task's time is up"
+
+        def attempt() -> None:
+            nonlocal why
+            if not self._accepting:
+                raise Suspended
             try:
-                if self._queue.stats()[RESULTS].depth == 0:
-                    return True
-            except TemporaryError as error:
-                _logger.warning("waiting for the delivery of results: %s", error)
-            threading.Event().wait(0.5)
-        _logger.error("results are not delivered after %d s: this agent's own pod is not evicted", DELIVERY_SECONDS)
-        return False
+                if waiting := self._queue.stats()[RESULTS].depth:
+                    raise TemporaryError(f"{waiting} results are not with Central yet")
+                action()
+            except AgentError as error:
+                why = str(error)
+                raise
+
+        try:
+            with bounded_by(context.deadline):
+                context.patiently("evict this agent's own pod", attempt)
+        except (Stopped, AgentError):
+            _logger.error("this agent's own pod is not evicted and stays on its drained node: %s", why)
 
     def _finish_unstarted(self, entry: Entry, status: Status, reason: str) -> None:
         """Answer a task that was withdrawn; it waits again when the queue does not take the answer."""

@@ -8,9 +8,9 @@ import threading
 from typing import Any
 from urllib.parse import quote
 
-from shared.errors import AgentError, PermanentError
+from shared.errors import AgentError, PermanentError, TemporaryError
 from shared.kube.errors import NotFound
-from shared.kube.evictions import Outcome
+from shared.kube.evictions import Verdict, evict
 from shared.kube.nodes import Node
 from shared.kube.pods import Pod, on_node
 from shared.schemas.parameters import DrainNode
@@ -248,8 +248,17 @@ class _Drain:
         return max(1, min(grace, int(self._context.deadline.remaining)))
 
     def _evict_self(self, pod: Pod) -> None:
-        evictor = self._context.evictor
-        evictor.evict(pod, grace_for(pod, self._parameters.grace_period), _log_own_eviction, lambda: True)
+        """One try, which the runner repeats: a budget may hold this pod as any other.
+
+        The result is delivered by then, so the agent's log is all that can tell.
+        """
+        outcome = evict(self._context.kube, pod, grace_for(pod, self._parameters.grace_period))
+        said = f"HTTP {outcome.code} {outcome.detail}"
+        if outcome.verdict in (Verdict.REFUSED, Verdict.FORBIDDEN):
+            raise TaskFailed(said)
+        if outcome.verdict not in (Verdict.ACCEPTED, Verdict.GONE):
+            raise TemporaryError(said, outcome.pause)
+        _logger.info("this agent's own pod %s: %s", pod.name, said)
 
     def _daemonset_exists(self, pod: Pod) -> bool:
         """Whether the pod's DaemonSet is still there; one we may not read counts as there (rule 5)."""
@@ -298,8 +307,3 @@ class _Drain:
 def _still_has(plan: Plan) -> str:
     names = [pod.name for pod in plan.to_evict]
     return f"Node still has {len(names)} pods ({few(names, _NAMED)})"
-
-
-def _log_own_eviction(pod: Pod, outcome: Outcome) -> None:
-    """The result is delivered, so the agent's log is all that can tell."""
-    _logger.info("evicting this agent's own pod %s: HTTP %d %s", pod.name, outcome.code, outcome.detail)

@@ -520,3 +520,53 @@ def test_how_far_drains_are_shows_in_the_gauges(begin: Begin, queue: FlakyQueue,
     answer(queue)
     eventually(lambda: shown(runner, "tasks_in_progress") == 0)
     assert counted("drain_pods_remaining") == 0
+
+
+# -- the agent's own node -------------------------------------------------------------------------
+
+
+def own_pod(cluster: Cluster) -> str:
+    """The agent's pod, alone on node-1; its UID."""
+    cluster.add_deployment("agents", "agent", 1, node="node-1")
+    pods = eventually(lambda: cluster.pods("node-1", "agents"))
+    return str(pods[0]["metadata"]["uid"])
+
+
+def evictions(cluster: Cluster) -> list[int]:
+    return [entry.code for entry in cluster.audit.select(verb="create", subresource="eviction")]
+
+
+def test_the_agents_own_pod_is_not_evicted_while_a_result_waits_for_central(
+    begin: Begin, queue: FlakyQueue, cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The spool would go with it; when the task's time is up the pod stays, and the log says so."""
+    begin(POD_UID=own_pod(cluster)).receive(drain(deadline=soon(3)), "poll")
+    assert answer(queue)["status"] == "success"
+    eventually(lambda: "stays on its drained node: 1 results are not with Central yet" in caplog.text)
+    assert evictions(cluster) == []
+
+
+def test_once_all_results_are_delivered_its_eviction_is_tried_until_it_is_accepted(
+    begin: Begin, queue: FlakyQueue, cluster: Cluster
+) -> None:
+    runner = begin(POD_UID=own_pod(cluster))
+    cluster.fail(subresource="eviction", status=503, times=1)
+    cluster.fail(subresource="eviction", status=429, body="slow down", times=1)
+    runner.receive(drain(), "poll")
+    answer(queue)
+    assert evictions(cluster) == []
+    delivered(queue)
+    eventually(lambda: evictions(cluster)[-1:] == [201])
+    assert sorted(evictions(cluster)) == [201, 429, 503]
+
+
+def test_an_eviction_of_itself_that_cannot_be_is_said_and_not_repeated(
+    begin: Begin, queue: FlakyQueue, cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = begin(POD_UID=own_pod(cluster))
+    cluster.fail(subresource="eviction", status=400, body="no", times=1)
+    runner.receive(drain(), "poll")
+    answer(queue)
+    delivered(queue)
+    eventually(lambda: "stays on its drained node: HTTP 400" in caplog.text)
+    assert evictions(cluster) == [400]
