@@ -25,12 +25,12 @@ from shared import telemetry
 from shared.errors import TemporaryError
 from shared.kube.errors import KubeUnavailable, Unauthorized, error_of, parse_status, retry_after
 from shared.timing import SYSTEM_CLOCK, Clock, Deadline
-from shared.transfer import read_body
+from shared.transfer import Cutoff, read_body, severable
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
 CALL_TIMEOUT = 120.0
-"""Seconds for a whole answer; a page of 500 pods is 3 MB."""
+"""Seconds for a whole call; a page of 500 pods is 3 MB."""
 
 SHORTEST_TIMEOUT = 2.0
 """Seconds an answer is waited for although the caller's time is up: it may still have something to put right."""
@@ -164,13 +164,16 @@ class Kube:
         """
         budget = _budget.get()
         seconds = READ_TIMEOUT if budget is None else max(SHORTEST_TIMEOUT, min(READ_TIMEOUT, budget.remaining))
-        response = self._open(method, path, query, body, content_type, seconds)
-        try:
-            content = read_body(response, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
-        except (urllib3.exceptions.HTTPError, OSError, TemporaryError) as error:
-            response.close()
-            raise self._unavailable(f"{method} {path}", error) from error
-        response.release_conn()
+        with Cutoff(CALL_TIMEOUT) as cutoff:
+            response = self._open(method, path, query, body, content_type, seconds)
+            try:
+                content = read_body(response, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
+                if cutoff.used:
+                    raise TemporaryError(f"no whole answer within {CALL_TIMEOUT:g} s")
+            except (urllib3.exceptions.HTTPError, OSError, TemporaryError) as error:
+                response.close()
+                raise self._unavailable(f"{method} {path}", error) from error
+            response.release_conn()
         return Answer(response.status, response.headers, content)
 
     def lines(
@@ -181,8 +184,11 @@ class Kube:
         Raises:
             What ``call`` raises; KubeUnavailable also when nothing came for ``silence`` seconds.
         """
-        response = self._open("GET", path, query, None, JSON, silence)
+        with Cutoff(CALL_TIMEOUT) as cutoff:
+            response = self._open("GET", path, query, None, JSON, silence)
         try:
+            if cutoff.used:
+                raise self._unavailable(f"GET {path}", TemporaryError(f"no answer within {CALL_TIMEOUT:g} s"))
             if hangup is not None:
                 hangup.attach(response)
             if response.status != 200:
@@ -273,6 +279,9 @@ class Kube:
                 configuration.connection_pool_maxsize = self._connections
                 configuration.keep_alive = True
                 self._client = ApiClient(configuration)
+                pools = self._client.rest_client.pool_manager
+                if type(pools) in (urllib3.PoolManager, urllib3.ProxyManager):  # And no SOCKS.
+                    severable(pools)
             return self._client
 
     def _load_into(self, configuration: Configuration) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import tempfile
 import threading
@@ -187,6 +188,38 @@ class OddServer:
                     connection.sendall(answer)
                 except OSError:
                     pass  # The client had enough.
+
+
+class Dripping:
+    """A server that sends ``head`` and then ``drip`` again and again, until the client hangs up.
+
+    After ten seconds it is ``over`` at the latest: what would wait for ever is to fail.
+    """
+
+    def __init__(self, head: bytes, drip: bytes) -> None:
+        self._head, self._drip = head, drip
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.over = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(self._head)
+                    for _ in range(500):
+                        if self.over.wait(0.02):
+                            return
+                        connection.sendall(self._drip)
+                    self.over.set()
+
+    def close(self) -> None:
+        self.over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
 
 def _read_request(connection: socket.socket) -> bytes:

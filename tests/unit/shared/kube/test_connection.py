@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.errors import TemporaryError
+from shared.kube import connection
 from shared.kube.connection import MAX_BODY, MAX_LINE, Hangup, Kube
 from shared.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeUnavailable, NotFound, Unauthorized
 from tests.sim.kube.cluster import Cluster
 from tests.sim.kube.credentials import kubeconfig
-from tests.unit.conftest import FakeClock, OddServer, counted, eventually, http, kube_of
+from tests.unit.conftest import Dripping, FakeClock, OddServer, counted, eventually, http, kube_of
 
 NODE = "/api/v1/nodes/node-1"
 
@@ -111,6 +113,21 @@ def test_a_huge_answer_is_not_read_to_its_end(tmp_path: Path) -> None:
     huge = http(200, b"x" * 1000, {"Content-Length": str(MAX_BODY + 1)}) + b"x" * MAX_BODY
     with OddServer(huge) as server, pytest.raises(KubeUnavailable, match="larger than"):
         kube_of(server.url, tmp_path).get(NODE)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda kube: kube.get(NODE), lambda kube: list(kube.lines(NODE, {}, 30))], ids=["call", "watch"]
+)
+@pytest.mark.parametrize(("head", "drip"), [(b"HTTP/1.1 200 OK\r\nX: ", b"y"), (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n")])
+def test_an_answer_whose_headers_drip_is_given_up_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any, head: bytes, drip: bytes
+) -> None:
+    """Each byte that comes begins the libraries' time-outs anew."""
+    monkeypatch.setattr(connection, "CALL_TIMEOUT", 0.3)
+    with closing(Dripping(head, drip)) as server:
+        with pytest.raises(KubeUnavailable):
+            call(kube_of(f"http://{server.address}", tmp_path))
+        assert not server.over.is_set()
 
 
 def test_an_answer_that_drips_is_given_up(tmp_path: Path) -> None:
