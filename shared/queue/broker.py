@@ -20,7 +20,7 @@ from shared.errors import AgentError
 from shared.queue.frames import MAX_FRAME, RECEIVE, FrameError, FrameReader, pack
 from shared.queue.handler import answer, nothing
 from shared.queue.messages import Ack, Bury, Lease, Release, Reply, Request, WatchState, encoder, request_decoder
-from shared.queue.store import InvalidRequest, QueueFull, SpoolCorrupt, Store
+from shared.queue.store import InvalidRequest, NoRoom, QueueFull, SpoolCorrupt, Store
 from shared.timing import SYSTEM_CLOCK, Clock
 
 MAX_CONNECTIONS = 256
@@ -87,8 +87,6 @@ class Broker:
         """Monotonic time until which nobody is let in, for want of descriptors."""
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
-        self.turns = 0
-        """Turns of the loop so far; one that stands still while requests wait means a hung broker."""
 
     def stop(self) -> None:
         """End ``serve()`` after its present turn."""
@@ -111,7 +109,6 @@ class Broker:
             self._store.close()
 
     def _turn(self) -> None:
-        self.turns += 1
         for key, events in self._selector.select(self._time_to_next()):
             if key.fileobj is self._listener:
                 self._accept()
@@ -173,10 +170,10 @@ class Broker:
     def _attempt(self, client: _Client, request: Request) -> Reply | None:
         try:
             reply = answer(self._store, request)
+        except (InvalidRequest, NoRoom) as error:  # Nothing was done, so the others of this turn need not hear of it.
+            return _failure(error)
         except (QueueFull, SpoolCorrupt) as error:
             self._fail_turn(error)
-            return _failure(error)
-        except InvalidRequest as error:
             return _failure(error)
         except Exception as error:  # One request must never take the broker down.
             _logger.exception("the queue could not answer a request: %s", error)
@@ -327,7 +324,7 @@ class Broker:
 
 
 def _failure(error: AgentError) -> Reply:
-    kinds = {QueueFull: "full", InvalidRequest: "invalid"}
+    kinds = {QueueFull: "full", NoRoom: "full", InvalidRequest: "invalid"}
     return Reply(error=str(error), kind=kinds.get(type(error), "failed"))
 
 

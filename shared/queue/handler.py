@@ -22,7 +22,8 @@ def answer(store: Store, request: Request) -> Reply | None:
     """Apply ``request``; None means: nothing yet, ask again later (a lease or watch that may wait).
 
     Raises:
-        QueueFull, InvalidRequest, SpoolCorrupt: nothing was done.
+        InvalidRequest, NoRoom: nothing was done.
+        QueueFull, SpoolCorrupt: nothing since the last commit was kept.
     """
     with store.translated():
         if isinstance(request, Put):

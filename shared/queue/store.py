@@ -60,6 +60,10 @@ class QueueFull(TemporaryError):
     """There is no room, and nothing that may be dropped to make some."""
 
 
+class NoRoom(QueueFull):
+    """The bounds leave no room; found before anything was done."""
+
+
 class SpoolUnavailable(TemporaryError):
     """The spool cannot be opened just now: no descriptors, no room, or another process holds it."""
 
@@ -129,13 +133,17 @@ class Store:
 
         Raises:
             InvalidRequest: for an unknown topic or a message larger than all the room there is.
-            QueueFull: when the oldest of what may be dropped does not make enough room.
+            NoRoom: when the oldest of what may be dropped does not make enough room; nothing was done.
         """
         _check(topic)
         largest = max((len(message.body) for message in messages), default=0)
         if largest > min(MAX_MESSAGE, self._limits.total_bytes):
             allowed = min(MAX_MESSAGE, self._limits.total_bytes)
             raise InvalidRequest(f"a message of {largest} bytes can never fit into {allowed}")
+        fill, size = self._fill[topic], sum(len(message.body) for message in messages)
+        if fill.depth + len(messages) > self._limits.messages[topic] or self._bytes + size > self._limits.total_bytes:
+            messages = self._not_queued(topic, messages)  # A repeat needs no room.
+            self._check_room(topic, messages)
         now = self._clock.now().timestamp()
         for message in messages:
             self._make_room(topic, len(message.body))
@@ -321,8 +329,13 @@ class Store:
         durable = self._db.execute("SELECT key, value, set_at FROM state").fetchall()
         self._fill, self._bytes = fills, sum(fill.bytes for fill in fills.values())
         wall, monotonic = self._clock.now().timestamp(), self._clock.monotonic()
-        self._state = {key: kept for key, kept in self._state.items() if not kept.durable}
+        known = self._state
+        self._state = {key: kept for key, kept in known.items() if not kept.durable}
         for key, value, set_at in durable:
+            before = known.get(key)
+            if before is not None and before.durable and before.value == msgspec.Raw(value):
+                self._state[key] = before  # Watchers are not woken for what did not change.
+                continue
             self._version += 1
             age = max(0.0, wall - set_at)
             self._state[key] = _Retained(msgspec.Raw(value), self._version, monotonic - age, True)
@@ -334,17 +347,36 @@ class Store:
         found = ((self._db.execute(query, (first, last)).fetchone()[0], first) for first, last in ranges)
         return max((id_ - first for id_, first in found if id_ is not None), default=0)
 
-    def _make_room(self, topic: str, size: int) -> None:
-        if self._fill[topic].depth >= self._limits.messages[topic] and not self._drop_oldest(topic, topic):
-            raise QueueFull(f"{self._fill[topic].depth} {topic} wait to be delivered, the most allowed")
-        while self._bytes + size > self._limits.total_bytes:
-            if not any(self._drop_oldest(victim, topic) for victim in _DROPPED_FOR[topic]):
-                raise QueueFull(f"{self._limits.total_bytes} bytes of messages wait to be delivered")
+    def _not_queued(self, topic: str, messages: list[Message]) -> list[Message]:
+        """Those of ``messages`` whose key does not wait already, each once."""
+        query = "SELECT 1 FROM message WHERE topic = ? AND key = ?"
+        first = {message.key: message for message in reversed(messages)}
+        new = {key for key in first if self._db.execute(query, (topic, key)).fetchone() is None}
+        return [message for message in messages if message.key in new and first[message.key] is message]
 
-    def _drop_oldest(self, victim: str, topic: str) -> bool:
-        """Drop the oldest message of ``victim`` for one of ``topic``; False when it may not, or has none."""
-        if victim not in _DROPPED_FOR[topic]:
-            return False
+    def _check_room(self, topic: str, messages: list[Message]) -> None:
+        """Raise NoRoom if dropping all that may be dropped for them would not make room for ``messages``."""
+        sizes = [len(message.body) for message in messages]
+        stays = sum(fill.bytes for other, fill in self._fill.items() if other not in _DROPPED_FOR[topic])
+        if topic in _DROPPED_FOR[topic]:  # They make room for one another.
+            needed = max(sizes, default=0)
+        else:
+            needed = sum(sizes)
+            if messages and self._fill[topic].depth + len(messages) > self._limits.messages[topic]:
+                raise NoRoom(f"{self._fill[topic].depth} {topic} wait to be delivered, the most allowed")
+        if messages and stays + needed > self._limits.total_bytes:
+            raise NoRoom(f"{self._limits.total_bytes} bytes of messages wait to be delivered")
+
+    def _make_room(self, topic: str, size: int) -> None:
+        """Drop the oldest of what may be; _check_room() found that it is enough."""
+        if self._fill[topic].depth >= self._limits.messages[topic]:
+            self._drop_oldest(topic)
+        for victim in _DROPPED_FOR[topic]:
+            while self._bytes + size > self._limits.total_bytes and self._drop_oldest(victim):
+                pass
+
+    def _drop_oldest(self, victim: str) -> bool:
+        """Drop the oldest message of ``victim``; False when it has none."""
         row = self._db.execute(f"SELECT id {_FRONT}", (_IDS[victim].start, _IDS[victim].stop)).fetchone()
         if row is None:
             return False
@@ -397,8 +429,8 @@ class _Translated:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, InvalidRequest):
-            return  # A request is found invalid before anything is done for it.
+        if error is None or isinstance(error, (InvalidRequest, NoRoom)):
+            return  # Either is found before anything is done for the request.
         self._store.undo()
         if isinstance(error, sqlite3.OperationalError):
             raise QueueFull(f"the spool cannot be written: {error}") from error

@@ -21,7 +21,19 @@ import pytest
 from shared.queue.broker import MAX_CONNECTIONS, SILENCE, Broker
 from shared.queue.client import QueueClient, QueueRefused, value
 from shared.queue.frames import MAX_FRAME, FrameReader, pack
-from shared.queue.messages import Ack, Lease, Message, Put, Reply, Request, Stats, encoder, reply_decoder
+from shared.queue.messages import (
+    Ack,
+    GetState,
+    Lease,
+    Message,
+    Put,
+    Reply,
+    Request,
+    Stats,
+    WatchState,
+    encoder,
+    reply_decoder,
+)
 from shared.queue.store import MAX_MESSAGE, Limits, Store
 from tests.unit.conftest import FakeClock, eventually
 from tests.unit.shared.queue.conftest import RunningBroker, keys, messages
@@ -168,30 +180,41 @@ def test_what_was_answered_as_stored_is_stored_whatever_else_came_in_the_same_bu
     assert line.ask(Stats()).stats["events"].depth == 1
 
 
-def test_when_there_is_no_room_the_whole_burst_hears_it(run_dir: Path) -> None:
-    """Nothing of the turn is kept, so nobody may believe the contrary; all of it bears repeating."""
+def test_for_whom_there_is_no_room_hears_it_and_nobody_else_of_the_burst(run_dir: Path) -> None:
     running = RunningBroker(run_dir, Limits(total_bytes=1000, messages={"results": 1, "events": 5, "metrics": 5}))
     with closing(Line(running.path)) as line:
+        line.ask(put("acknowledged"))
+        (message,) = line.ask(Lease(["events"], 1, 3600)).leased
         results = [Put("results", [Message(key, msgspec.Raw(b"1"))]) for key in ("a", "b")]
-        line.send(put("e"), *results)
-        replies = [line.receive() for _ in range(3)]
-        assert [reply.kind if reply else None for reply in replies] == ["full", "full", "full"]
-        stats = line.ask(Stats()).stats
-        assert (stats["events"].depth, stats["results"].depth) == (0, 0)
-        assert line.ask(results[0]).error is None
+        line.send(put("e"), Ack([message.id]), *results, Lease(["results"], 1, 3600))
+        replies = [line.receive() for _ in range(5)]
+        assert [reply.kind if reply else None for reply in replies] == [None, None, None, "full", None]
+        assert replies[4] is not None
+        assert [message.key for message in replies[4].leased] == ["a"]
+        assert line.ask(Lease(["results"], 1, 3600)).leased == [], "that lease holds"
+        assert [message.key for message in line.ask(Lease(["events"], 5, 3600)).leased] == ["e"]
     running.stop()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_a_lost_burst_had_leased_is_handed_out_again(run_dir: Path) -> None:
-    """Nobody heard of that lease: until it ran out, the message would be nobody's."""
+def test_a_refused_put_wakes_no_watcher(run_dir: Path) -> None:
     running = RunningBroker(run_dir, Limits(total_bytes=1000, messages={"results": 1, "events": 5, "metrics": 5}))
     with closing(Line(running.path)) as line:
-        line.ask(Put("results", [Message("a", msgspec.Raw(b"1"))]))
-        line.send(Lease(["results"], 1, 3600), Put("results", [Message("b", msgspec.Raw(b"1"))]))
+        line.ask(Put("results", [Message("a", msgspec.Raw(b"1"))], {"task/a": msgspec.Raw(b"1")}))
+        version = line.ask(GetState("task/")).version
+        assert line.ask(Put("results", [Message("b", msgspec.Raw(b"1"))])).kind == "full"
+        assert line.ask(WatchState("task/", version, 0.0)) == Reply(version=version)
+    running.stop()
+
+
+def test_what_a_lost_burst_had_leased_is_handed_out_again(run_dir: Path) -> None:
+    """Nobody heard of that lease: until it ran out, the message would be nobody's."""
+    running = RunningBroker(run_dir)
+    with closing(Line(running.path)) as line:
+        line.ask(put("a"))
+        line.send(Lease(["events"], 1, 3600), Lease(["events"], 2**63, 3600))
         replies = [line.receive() for _ in range(2)]
-        assert [reply.kind if reply else None for reply in replies] == ["full", "full"]
-        assert [message.key for message in line.ask(Lease(["results"], 1, 60)).leased] == ["a"]
+        assert [reply.kind if reply else None for reply in replies] == ["failed", "failed"]
+        assert [message.key for message in line.ask(Lease(["events"], 1, 60)).leased] == ["a"]
     running.stop()
 
 
@@ -272,12 +295,6 @@ def test_whoever_says_nothing_at_first_is_hung_up_on(run_dir: Path) -> None:
     for each in lines:
         each.close()
     running.stop()
-
-
-def test_the_turns_of_the_loop_can_be_seen(running: RunningBroker, line: Line) -> None:
-    before = running.broker.turns
-    line.ask(Stats())
-    assert running.broker.turns > before
 
 
 # -- leases of those that went away ---------------------------------------------------------------

@@ -177,6 +177,28 @@ def test_a_message_that_can_never_fit_is_refused_for_good(queue: Queue) -> None:
         queue.put("events", messages("big", size=1001))
 
 
+def test_putting_again_what_is_still_queued_takes_nobodys_place(queue: Queue) -> None:
+    """Nor is a full queue a reason to refuse it: it is there already."""
+    queue.put("events", messages("a", "b", "c", "d", "e", size=20))
+    queue.put("events", messages("c", "c", "a", size=20))
+    assert (queue.stats()["events"].depth, queue.stats()["events"].dropped) == (5, 0)
+    assert keys(queue.lease(["events"], 10, 60)) == ["a", "b", "c", "d", "e"]
+    queue.put("results", messages("1", "2", "3", "4", "5", size=180))
+    queue.put("results", messages("5", "1", size=180), state={"task/1": "done"})
+    assert queue.stats()["results"].depth == 5
+    assert read(queue, "task/") == {"task/1": "done"}
+    queue.put("events", messages("e", "f", "f", size=20))
+    assert (queue.stats()["events"].depth, queue.stats()["events"].dropped) == (5, 1)
+
+
+def test_a_put_that_is_refused_drops_nothing_for_it(queue: Queue) -> None:
+    queue.put("events", messages("a", size=100))
+    with pytest.raises(QueueRefused):
+        queue.put("results", messages("1", "2", "3", size=400))
+    stats = queue.stats()
+    assert (stats["events"].depth, stats["events"].dropped, stats["results"].depth) == (1, 0, 0)
+
+
 def test_a_put_that_is_refused_leaves_nothing_behind(queue: Queue) -> None:
     queue.put("metrics", messages("m1"))
     with pytest.raises(QueueRefused):

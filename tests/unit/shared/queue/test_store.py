@@ -137,6 +137,18 @@ def test_undo_forgets_what_was_not_committed(store: Store) -> None:
     assert state(store) == {"kept": 1}
 
 
+def test_undo_tells_watchers_only_of_what_it_undid(store: Store) -> None:
+    store.set_state({"kept": raw(1), "changed": raw(1)}, durable=True)
+    store.commit()
+    seen = store.version
+    store.set_state({"changed": raw(2)}, durable=True)
+    store.undo()
+    assert [(entry.key, entry.value) for entry in store.get_state("", newer_than=seen)] == [("changed", raw(1))]
+    seen = store.version
+    store.undo()
+    assert (store.version, store.get_state("", newer_than=seen)) == (seen, [])
+
+
 # -- leases ---------------------------------------------------------------------------------------
 
 
