@@ -29,14 +29,14 @@ _ASK_BROKER = 0.9
 _STALE_VERDICT = 10.0
 """Seconds after which a verdict that was not renewed is none: this very worker hangs."""
 
-_CONFIRM = 6.0
+CONFIRM = 6.0
 """Seconds for which a worker must be found hung before it is restarted: after a pause of the whole machine all of them
 look so, and all speak within five."""
 
-_LATE_LOOK = 4.0
+LATE_LOOK = 4.0
 """Seconds between two looks after which the earlier says nothing: what held up this loop held up the others."""
 
-_FORGIVE = 600.0
+FORGIVE = 600.0
 """Seconds after which an earlier hang of a worker is forgotten."""
 
 _SAVED = "counters"
@@ -171,19 +171,19 @@ class HealthWorker(Worker):
 
     def _restarted_lately(self) -> frozenset[str]:
         now = self._now()
-        self._restarted = {name: at for name, at in self._restarted.items() if now - at < _FORGIVE}
+        self._restarted = {name: at for name, at in self._restarted.items() if now - at < FORGIVE}
         return frozenset(self._restarted)
 
     def _restart_hung(self, workers: dict[str, WorkerFacts], heard: bool) -> None:
         """Restart who was found hung for long enough by looks that came on time; unheard, nobody can be."""
-        late_look, self._looked = self._now() - self._looked > _LATE_LOOK, self._now()
+        late_look, self._looked = self._now() - self._looked > LATE_LOOK, self._now()
         if late_look or not heard:
             self._hung_since.clear()
         for name, facts in workers.items():
             if name == self._process.name or worker_state(facts) != "stale" or name in self._restarted or not heard:
                 self._hung_since.pop(name, None)
                 continue
-            if self._now() - self._hung_since.setdefault(name, self._now()) < _CONFIRM:
+            if self._now() - self._hung_since.setdefault(name, self._now()) < CONFIRM:
                 continue
             late = ", ".join(f"{loop} by {seconds:g} s" for loop, seconds in facts.overdue.items())
             _logger.error("worker %s hangs (%s); restarting it", name, late or "it says nothing")

@@ -15,6 +15,10 @@ from shared.queue.store import LEASE_BYTES, MAX_MESSAGE, Limits
 from tests.sim.agent import ROOT
 from workers.event_watcher.aggregate import REMEMBERED, STORM_BURST, STORM_RATE, WINDOW_SECONDS
 from workers.event_watcher.checkpoint import LATENESS, PIECE, PIECES
+from workers.health.http import CONCURRENT, REQUEST_SECONDS
+from workers.health.rules import SILENCE as WORKER_SILENCE
+from workers.health.rules import START_ALLOWANCE
+from workers.health.worker import CONFIRM, FORGIVE, LATE_LOOK
 from workers.heartbeat.delivery import (
     BATCH_BYTES,
     BATCH_MESSAGES,
@@ -40,6 +44,8 @@ WAITING = Limits().messages
         ("one message, one frame of the socket", f"{MAX_MESSAGE // MIB} MiB, {MAX_FRAME // MIB} MiB"),
         ("connections to the queue", f"{MAX_CONNECTIONS}"),
         ("a connection that stays silent, or owes the rest of a frame", f"{SILENCE:g} s"),
+        ("connections to `/health`, `/ready` and `/metrics`", f"{CONCURRENT}"),
+        ("one such connection", f"{REQUEST_SECONDS:g} s in all"),
         ("answers a client leaves unread", f"{2 * MAX_FRAME // MIB} MiB"),
         ("a lease", f"{BATCH_MESSAGES} messages, {LEASE_BYTES // MIB} MiB, {LEASE_SECONDS:g} s"),
         ("one pass over a lease", f"begins no post after {PASS_SECONDS:g} s"),
@@ -69,6 +75,13 @@ def test_the_bounds_of_the_page_are_those_of_the_code(what: str, bound: str) -> 
 
 def test_a_message_that_is_set_aside_comes_back_after_as_long_as_the_page_says() -> None:
     assert f"set aside for {PARKED_SECONDS:g} s" in PAGE
+
+
+def test_a_worker_is_called_hung_after_as_long_as_the_page_says() -> None:
+    assert f"it says nothing for {WORKER_SILENCE:g} s | once every look has found it so for {CONFIRM:g} s" in PAGE
+    assert f"a second time within {FORGIVE / 60:g} min" in PAGE
+    assert f"in the new broker's first {START_ALLOWANCE:g} s" in PAGE
+    assert f"looks more than {LATE_LOOK:g} s apart do not add up" in PAGE
 
 
 def test_every_test_the_page_names_is_there() -> None:
