@@ -24,5 +24,8 @@ REFUSED = "refused/"
 TASK = "task/"
 """task-runner → itself: the journal of claimed and finished tasks (durable)."""
 
+EXECUTED = "executed/"
+"""task-runner → itself: digests of the ids of tasks that were executed (durable)."""
+
 CHECKPOINT = "checkpoint/"
 """event-watcher → itself: how far it came (durable)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +16,15 @@ from shared.logs import cut_middle
 from shared.queue.client import Queue, value
 from shared.queue.messages import RESULTS
 from shared.schemas.tasks import Task, TaskResult
-from shared.state import TASK
+from shared.state import EXECUTED, TASK
 from shared.timing import iso
+from workers.task_runner.executed import Executed
 
 FINISHED_KEPT = 500
-"""Finished tasks that are remembered, so that a redelivery is recognised."""
+"""Finished tasks whose result is kept, so that a redelivery is answered. Of many more it is known that they ended."""
+
+REJECTED_KEPT = 200
+"""Likewise of what was no good task, apart: junk must not push the others out, and can do no harm when it returns."""
 
 _LOGS_KEPT = 1024
 """Characters of a finished task's logs, and of its error, that are kept for answering a redelivery."""
@@ -44,6 +48,9 @@ class Finished:
 
     result: TaskResult
     at: datetime
+    """When it was answered last."""
+    rejected: bool = False
+    """It was no task that this agent could execute."""
 
 
 class Journal:
@@ -53,6 +60,8 @@ class Journal:
         self._queue = queue
         self._claims: dict[str, Claim] = {}
         self._finished: OrderedDict[str, Finished] = OrderedDict()
+        self._rejected: OrderedDict[str, Finished] = OrderedDict()
+        self._executed = Executed()
 
     def load(self) -> list[Claim]:
         """Read what an earlier run of this worker left; its unfinished claims, to be resumed.
@@ -60,28 +69,34 @@ class Journal:
         Raises:
             TemporaryError: the queue is not there.
         """
+        self._executed.load({key: value(entry) for key, entry in self._queue.get_state(EXECUTED).items()})
         finished: list[Finished] = []
         for key, entry in self._queue.get_state(TASK).items():
             record = value(entry)
             try:
                 if "result" in record:
                     at = datetime.fromisoformat(record["at"].replace("Z", "+00:00"))
-                    finished.append(Finished(TaskResult.model_validate(record["result"]), at))
+                    result = TaskResult.model_validate(record["result"])
+                    finished.append(Finished(result, at, bool(record.get("rejected"))))
                 else:
                     task = Task.model_validate(record["task"])
                     self._claims[task.task_id] = Claim(task, record["notes"], resumed=True)
             except (KeyError, TypeError, ValueError) as error:  # What another version wrote must not stop this one.
                 _logger.error("the journal's record %s cannot be read, it is left alone: %s", key, error)
         for done in sorted(finished, key=lambda done: done.at):
-            self._finished[done.result.task_id] = done
+            self._shelf(done)[done.result.task_id] = done
         return list(self._claims.values())
 
     def is_claimed(self, task_id: str) -> bool:
         return task_id in self._claims
 
     def finished(self, task_id: str) -> Finished | None:
-        """How the task ended, if it did and is still remembered."""
-        return self._finished.get(task_id)
+        """How the task ended, if it did and its result is still kept."""
+        return self._finished.get(task_id) or self._rejected.get(task_id)
+
+    def was_executed(self, task_id: str) -> bool:
+        """Whether the task ended, also where its result is kept no more."""
+        return task_id in self._executed
 
     def claim(self, task: Task) -> Claim:
         """Record durably that this agent executes ``task``.
@@ -99,7 +114,7 @@ class Journal:
         claim.notes.update(notes)
         self._write(claim)
 
-    def finish(self, result: TaskResult, now: datetime) -> None:
+    def finish(self, result: TaskResult, now: datetime, rejected: bool = False) -> None:
         """Put the result on the queue and close the claim, in one transaction.
 
         Raises:
@@ -107,19 +122,42 @@ class Journal:
         """
         short = {"logs": cut_middle(result.logs, _LOGS_KEPT), "error": cut_middle(result.error or "", _LOGS_KEPT)}
         kept = result.model_copy(update={**short, "error": short["error"] or None})
-        state: dict[str, Any] = {f"{TASK}{result.task_id}": {"at": iso(now), "result": kept.model_dump(mode="json")}}
-        forgotten = [*self._finished][: max(0, len(self._finished) + 1 - FINISHED_KEPT)]
+        done = Finished(kept, now, rejected)
+        shelf, room = self._shelf(done), REJECTED_KEPT if rejected else FINISHED_KEPT
+        forgotten = [*shelf][: max(0, len(shelf) + 1 - room)]
+        state = _recorded(done)
         state.update({f"{TASK}{task_id}": None for task_id in forgotten})
+        if not rejected:
+            state.update(self._executed.record(result.task_id))
         self._queue.put(RESULTS, [(result.task_id, result.to_json())], state)
         for task_id in forgotten:
-            del self._finished[task_id]
+            del shelf[task_id]
+        if not rejected:
+            self._executed.add(result.task_id)
         self._claims.pop(result.task_id, None)
-        self._finished[result.task_id] = Finished(kept, now)
+        shelf[result.task_id] = done
 
-    def answer_again(self, done: Finished) -> None:
-        """Put a finished task's result on the queue once more: Central asks as if it had not heard."""
-        self._queue.put(RESULTS, [(done.result.task_id, done.result.to_json())])
+    def answer_again(self, done: Finished, now: datetime) -> None:
+        """Put a finished task's result on the queue once more: Central asks as if it had not heard.
+
+        Raises:
+            TemporaryError: it did not happen.
+        """
+        again = replace(done, at=now)
+        self._queue.put(RESULTS, [(done.result.task_id, done.result.to_json())], _recorded(again))
+        shelf = self._shelf(again)
+        shelf[done.result.task_id] = again
+        shelf.move_to_end(done.result.task_id)
+
+    def _shelf(self, done: Finished) -> OrderedDict[str, Finished]:
+        return self._rejected if done.rejected else self._finished
 
     def _write(self, claim: Claim) -> None:
         record = {"task": claim.task.model_dump(mode="json"), "notes": claim.notes}
         self._queue.set_state({f"{TASK}{claim.task.task_id}": record}, durable=True)
+
+
+def _recorded(done: Finished) -> dict[str, Any]:
+    """The state that keeps a finished task."""
+    record = {"at": iso(done.at), "result": done.result.model_dump(mode="json"), "rejected": done.rejected}
+    return {f"{TASK}{done.result.task_id}": record}

@@ -36,7 +36,7 @@ MAX_WAITING_BYTES = 1024 * 1024
 """Their size: the journal has to fit into one answer of the queue, or it could not be read at the next start."""
 
 ANSWER_AGAIN_AFTER = timedelta(seconds=60)
-"""A finished task offered again this long after its result: Central did not hear it, so it hears it again."""
+"""A finished task offered again this long after it was answered last: Central did not hear it, and hears it again."""
 
 _logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Runner:
 
     def _take_in(self, judgement: Accepted | Rejected) -> None:
         if isinstance(judgement, Rejected):
-            self._answer(judgement.task_id, judgement.task_type, "failed", judgement.reason)
+            self._answer(judgement.task_id, judgement.task_type, "failed", judgement.reason, rejected=True)
             return
         task = judgement.task
         if is_late(task, self._clock.now()):
@@ -141,20 +141,22 @@ class Runner:
             return True
         done = self._journal.finished(task_id)
         if done is None:
-            return False
+            if executed := self._journal.was_executed(task_id):
+                _logger.info("Central offers a task again that ended long ago; nothing is done")
+            return executed
         if self._clock.now() - done.at > ANSWER_AGAIN_AFTER:
             _logger.info("Central offers this finished task again; its result is sent again")
-            self._journal.answer_again(done)
+            self._journal.answer_again(done, self._clock.now())
         return True
 
-    def _answer(self, task_id: str, task_type: str, status: Status, reason: str) -> None:
+    def _answer(self, task_id: str, task_type: str, status: Status, reason: str, rejected: bool = False) -> None:
         """The result of a task that was not begun."""
         _logger.warning("task %s answered %s: %s", task_id, status, reason)
         now = self._clock.now()
         result = TaskResult(
             task_id=task_id, status=status, logs="", executed_at=now, duration_seconds=0.0, error=reason
         )
-        self._journal.finish(result, now)
+        self._journal.finish(result, now, rejected)
         telemetry.TASKS.labels(task_type if task_type in PARAMETERS else "unknown", status).inc()
 
     def cancel(self, task_id: str) -> None:

@@ -15,7 +15,7 @@ from shared.queue.store import Limits
 from shared.schemas.tasks import TaskResult
 from tests.unit.conftest import NOON, FakeClock
 from tests.unit.workers.task_runner.conftest import task
-from workers.task_runner.journal import FINISHED_KEPT, Journal
+from workers.task_runner.journal import FINISHED_KEPT, REJECTED_KEPT, Journal
 
 
 @pytest.fixture
@@ -137,11 +137,27 @@ def test_a_finished_task_can_be_answered_again(queue: MemoryQueue) -> None:
     journal.finish(result(), NOON)
     done = journal.finished("task-1")
     assert done is not None
-    journal.answer_again(done)
+    journal.answer_again(done, NOON)
     assert len(results(queue)) == 1, "the first answer is still queued"
     delivered(queue)
-    journal.answer_again(done)
+    journal.answer_again(done, NOON + timedelta(minutes=5))
     assert results(queue) == [result().model_dump(mode="json")]
+    for one in (journal, restarted(queue)):
+        again = one.finished("task-1")
+        assert again is not None
+        assert again.at == NOON + timedelta(minutes=5), "else every offer from now on would be answered"
+
+
+def test_one_that_was_answered_again_is_not_the_next_to_be_forgotten(queue: MemoryQueue) -> None:
+    journal = Journal(queue)
+    for number in range(FINISHED_KEPT):
+        journal.finish(result(f"t{number}"), NOON + timedelta(seconds=number))
+    first = journal.finished("t0")
+    assert first is not None
+    journal.answer_again(first, NOON + timedelta(days=1))
+    journal.finish(result("new"), NOON + timedelta(days=1))
+    assert journal.finished("t0") is not None
+    assert journal.finished("t1") is None
 
 
 def test_the_last_finished_tasks_are_remembered_and_no_more(queue: MemoryQueue) -> None:
@@ -153,6 +169,40 @@ def test_the_last_finished_tasks_are_remembered_and_no_more(queue: MemoryQueue) 
         assert one.finished("t20") is not None
         assert one.finished(f"t{FINISHED_KEPT + 19}") is not None
     assert len(queue.get_state("task/")) == FINISHED_KEPT
+
+
+def test_that_a_task_was_executed_is_known_for_much_longer_than_its_result(queue: MemoryQueue) -> None:
+    """Its result may still wait for Central by then."""
+    journal = Journal(queue)
+    for number in range(FINISHED_KEPT + 20):
+        journal.finish(result(f"t{number}"), NOON + timedelta(seconds=number))
+    for one in (journal, restarted(queue)):
+        assert one.finished("t0") is None
+        assert one.was_executed("t0")
+        assert not one.was_executed("another")
+
+
+def test_junk_pushes_no_task_out_and_is_bounded_itself(queue: MemoryQueue) -> None:
+    journal = Journal(queue)
+    journal.finish(result("done"), NOON)
+    for number in range(REJECTED_KEPT + FINISHED_KEPT):
+        journal.finish(result(f"junk{number}"), NOON + timedelta(seconds=number), rejected=True)
+    for one in (journal, restarted(queue)):
+        assert one.finished("done") is not None
+        assert one.finished(f"junk{FINISHED_KEPT - 1}") is None
+        assert one.finished(f"junk{FINISHED_KEPT}") is not None
+        assert not one.was_executed(f"junk{FINISHED_KEPT}")
+    assert len(queue.get_state("task/")) == REJECTED_KEPT + 1
+
+
+def test_a_result_the_queue_does_not_take_is_not_taken_for_executed(clock: FakeClock) -> None:
+    queue = MemoryQueue(Limits(messages={"results": 1, "events": 1, "metrics": 1}), clock)
+    journal = Journal(queue)
+    journal.finish(result("a"), NOON)
+    with pytest.raises(TemporaryError):
+        journal.finish(result("b"), NOON)
+    for one in (journal, restarted(queue)):
+        assert (one.was_executed("a"), one.was_executed("b")) == (True, False)
 
 
 def test_after_a_restart_the_oldest_is_still_the_first_to_be_forgotten(queue: MemoryQueue) -> None:

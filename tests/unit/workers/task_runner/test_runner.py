@@ -15,12 +15,13 @@ from shared.kube.connection import Kube
 from shared.queue.client import value
 from shared.queue.memory import MemoryQueue
 from shared.queue.messages import Put, Reply, Request
+from shared.schemas.tasks import TaskResult
 from tests.sim.kube.cluster import Cluster
-from tests.unit.conftest import counted, eventually, settings_of
+from tests.unit.conftest import NOON, counted, eventually, settings_of
 from tests.unit.workers.task_runner.conftest import payload, task
 from workers.task_runner import runner as module
 from workers.task_runner.context import HandedBack, Suspended
-from workers.task_runner.journal import Journal
+from workers.task_runner.journal import FINISHED_KEPT, Journal
 from workers.task_runner.operations import OPERATIONS
 from workers.task_runner.runner import Runner
 
@@ -166,6 +167,41 @@ def test_a_finished_task_that_is_offered_again_later_is_answered_again(
     runner.receive(payload(), "poll")
     assert answer(queue) == first
     assert patches(cluster) == ["node-1"]
+
+
+def test_a_finished_task_that_central_keeps_offering_is_answered_now_and_then(
+    begin: Begin, queue: FlakyQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at every poll."""
+    journal = Journal(queue)
+    journal.finish(
+        TaskResult(task_id="task-1", status="success", logs="", executed_at=NOON, duration_seconds=0.0), NOON
+    )
+    delivered(queue)
+    runner = begin()
+    runner.receive(payload(), "poll")
+    answer(queue)
+    delivered(queue)
+    runner.receive(payload(), "poll")
+    assert not answers(queue)
+
+
+def test_a_task_is_executed_once_however_much_junk_and_work_came_since(
+    begin: Begin, queue: FlakyQueue, cluster: Cluster
+) -> None:
+    """Its result still waits for Central, which therefore offers it again."""
+    runner = begin()
+    runner.receive(payload(), "poll")
+    answer(queue)
+    for number in range(FINISHED_KEPT + 1):
+        runner.receive(payload("reboot_node", task_id=f"junk-{number}"), "poll")
+        runner.receive(payload(task_id=f"late-{number}", deadline=soon(-1)), "poll")
+    runner.receive(payload("uncordon_node", task_id="undo"), "poll")
+    eventually(lambda: not is_cordoned(cluster))
+    runner.receive(payload(), "poll")
+    assert not Journal(queue).load()
+    assert not is_cordoned(cluster)
+    assert patches(cluster) == ["node-1", "node-1"]
 
 
 def test_a_bad_task_is_answered_at_once_and_once(begin: Begin, queue: FlakyQueue) -> None:
