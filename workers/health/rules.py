@@ -8,7 +8,7 @@ How soon each fault shows, at the latest (the looks are a second apart, and supe
 |---|---|---|---|
 | the broker is gone, or does not answer | 3 s | red | red |
 | supervisord gave a worker up | 6 s | red | red |
-| a worker says nothing | 21 s; not in its or the broker's first 60 s | red | red if restarted in the last 10 min |
+| a worker says nothing | 21 s; not in its or the broker's first 60 s | red | 6 s later if restarted of late |
 | a loop is late | its patience (30 s to 300 s) + 6 s | red | likewise |
 | the health worker itself hangs | 10 s | red | red |
 | a worker starts, crashes, or was stopped by a person | 6 s | red | green |
@@ -89,8 +89,8 @@ def judge(
 ) -> Verdict:
     """The verdict over all programs.
 
-    ``restarted`` are hung workers that were restarted once already: the first time is forgiven, as the restart
-    usually helps.
+    ``restarted`` are those found hung by several looks that were restarted once already: the first time is forgiven,
+    as the restart usually helps.
     """
     states = {name: worker_state(facts) for name, facts in workers.items()}
     reasons = [f"worker {name} is {state}" for name, state in states.items() if state != "running"]

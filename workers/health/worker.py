@@ -131,9 +131,10 @@ class HealthWorker(Worker):
             entries, alive = {}, False
         workers = {name: self._facts(name, entries) for name in PROGRAMS}
         registered = REGISTRATION in entries
-        verdict = judge(workers, alive, registered, self._restarted_lately())
+        hung = self._hung(workers, alive)
+        verdict = judge(workers, alive, registered, self._restarted_lately() & hung)
         self._assessment = _Assessment(verdict, self._now())
-        self._restart_hung(workers, alive)
+        self._restart(hung - self._restarted.keys(), workers)
         self._count(workers, entries, verdict, alive)
         if alive:
             self._tell(workers, entries, verdict)
@@ -174,20 +175,23 @@ class HealthWorker(Worker):
         self._restarted = {name: at for name, at in self._restarted.items() if now - at < FORGIVE}
         return frozenset(self._restarted)
 
-    def _restart_hung(self, workers: dict[str, WorkerFacts], heard: bool) -> None:
-        """Restart who was found hung for long enough by looks that came on time; unheard, nobody can be."""
-        late_look, self._looked = self._now() - self._looked > LATE_LOOK, self._now()
-        if late_look or not heard:
+    def _hung(self, workers: dict[str, WorkerFacts], heard: bool) -> frozenset[str]:
+        """Who was found hung for long enough, by looks that came on time; unheard, nobody can be."""
+        now = self._now()
+        if now - self._looked > LATE_LOOK or not heard:
             self._hung_since.clear()
-        for name, facts in workers.items():
-            if name == self._process.name or worker_state(facts) != "stale" or name in self._restarted or not heard:
-                self._hung_since.pop(name, None)
-                continue
-            if self._now() - self._hung_since.setdefault(name, self._now()) < CONFIRM:
-                continue
+        self._looked = now
+        stale = {name for name, facts in workers.items() if heard and worker_state(facts) == "stale"}
+        self._hung_since = {name: self._hung_since.get(name, now) for name in stale}
+        return frozenset(name for name, since in self._hung_since.items() if now - since >= CONFIRM)
+
+    def _restart(self, hung: frozenset[str], workers: dict[str, WorkerFacts]) -> None:
+        for name in sorted(hung - {self._process.name}):
+            facts = workers[name]
             late = ", ".join(f"{loop} by {seconds:g} s" for loop, seconds in facts.overdue.items())
             _logger.error("worker %s hangs (%s); restarting it", name, late or "it says nothing")
             self._restarted[name] = self._now()
+            del self._hung_since[name]
             self._asked_supervisord = float("-inf")  # Or the new process would be taken for the old one.
             try:
                 self._process.programs.restart(name)
