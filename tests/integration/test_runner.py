@@ -22,7 +22,8 @@ from tests.unit.shared.queue.conftest import RunningBroker
 from workers.task_runner.context import Suspended
 from workers.task_runner.runner import ANSWER_AGAIN_AFTER, Runner
 
-PARALLEL = 3
+DRAINS = 3
+"""At once; one more task that is no drain may run."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ def stopping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopping]:
 
     It gives the held one all the time there is: begun first and looked at last, so that the other tests run meanwhile.
     """
-    with shipped(tmp_path_factory.mktemp("stopping"), env={"TASKS_IN_PARALLEL": "2"}) as shop:
+    with shipped(tmp_path_factory.mktemp("stopping"), env={"TASKS_IN_PARALLEL": "3"}) as shop:
         shop.cluster.add_deployment("shop", "slow", 3, node="node-2", termination_seconds=4.0, grace=10)
         held = shop.draining("node-1")
         ending = shop.offer("drain_node", "node-2")
         shop.cluster.wait_for(lambda: shop.is_cordoned("node-2"), 10)
-        waiting = shop.push("cordon_node", "node-3")
-        shop.agent.wait(lambda: shop.logged("claimed cordon_node"))
+        waiting = shop.push("drain_node", "node-3")
+        shop.agent.wait(lambda: len(shop.logged("claimed drain_node")) == 3)
         assert shop.agent.process is not None
         shop.agent.process.send_signal(signal.SIGTERM)
         yield Stopping(shop, held, ending, waiting)
@@ -56,8 +57,8 @@ def stopping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopping]:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shipped]:
     """An agent for all tests of this module; each has nodes of its own."""
-    env = {"TASKS_IN_PARALLEL": str(PARALLEL)}
-    with shipped(tmp_path_factory.mktemp("runner"), nodes=12, env=env) as shop:
+    env = {"TASKS_IN_PARALLEL": str(DRAINS + 1)}
+    with shipped(tmp_path_factory.mktemp("runner"), nodes=13, env=env) as shop:
         yield shop
 
 
@@ -223,18 +224,19 @@ def test_a_deletion_is_settled_by_uid_when_its_worker_is_killed(shop: Shipped) -
 
 
 def test_priority_then_deadline_decide_and_a_node_has_one_writer_at_a_time(shop: Shipped) -> None:
-    """With the drain of the module, all executors but one are busy; then that one is, too."""
+    """With the drain of the module, there are as many drains as may be; the executor left is for other tasks."""
     shop.agent.wait(lambda: shop.central.streams)
     first, second = shop.draining("node-8"), shop.draining("node-9")
     gauges = [f"cloudoptim_tasks_{kind}" for kind in ("in_progress", "waiting")]
     tasks = [
-        shop.central.task("cordon_node", {"node_name": node}, seconds=seconds, priority=priority)
+        shop.central.task("drain_node", {"node_name": node}, seconds=seconds, priority=priority)
         for node, seconds, priority in [("node-10", 300, 5), ("node-11", 200, 5), ("node-10", 400, 1)]
     ]
     writer = shop.central.task("uncordon_node", {"node_name": "node-9"}, priority=1)
     shop.central.push([*tasks, writer])
-    shop.agent.wait(lambda: [shop.agent.metric(gauge) for gauge in gauges] == [PARALLEL, 4])
+    shop.agent.wait(lambda: [shop.agent.metric(gauge) for gauge in gauges] == [DRAINS, 4])
     assert not shop.patches("node-10", "node-11")
+    assert shop.result(shop.push("cordon_node", "node-13", priority=10))["status"] == "success"
     shop.cancel(first)
     results = [shop.result(task["task_id"]) for task in tasks]
     assert {result["status"] for result in results} == {"success"}

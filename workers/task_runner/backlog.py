@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from shared.schemas.parameters import NodeParameters, Parameters, PodParameters
+from shared.schemas.parameters import DrainNode, NodeParameters, Parameters, PodParameters
 from workers.task_runner.context import Interrupt
 from workers.task_runner.intake import is_late
 from workers.task_runner.journal import Claim
@@ -32,11 +33,19 @@ class Entry:
     def task_id(self) -> str:
         return self.claim.task.task_id
 
+    @property
+    def is_drain(self) -> bool:
+        return isinstance(self.parameters, DrainNode)
+
 
 class Backlog:
-    """Thread-safe. ``take`` hands out the most urgent task whose target nobody works on."""
+    """Thread-safe. ``take`` hands out the most urgent task whose target nobody works on.
 
-    def __init__(self) -> None:
+    No more than ``drains`` of them are drains at a time: these may be held for hours.
+    """
+
+    def __init__(self, drains: int = sys.maxsize) -> None:
+        self._drains = drains
         self._changed = threading.Condition()
         self._waiting: list[Entry] = []
         self._taken: dict[str, Entry] = {}
@@ -62,8 +71,9 @@ class Backlog:
         """The next task to execute; its target is busy until ``done``. None once closed."""
         with self._changed:
             while not self._closed:
+                full = sum(entry.is_drain for entry in self._taken.values()) >= self._drains
                 for entry in sorted(self._waiting):
-                    if entry.target not in self._taken:
+                    if entry.target not in self._taken and not (entry.is_drain and full):
                         self._remove(entry)
                         self._taken[entry.target] = entry
                         return entry

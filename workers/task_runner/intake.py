@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeGuard
@@ -77,6 +78,22 @@ def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
     if size > MAX_TASK:
         return Rejected(task_id, task.task_type, f"the task has {size} bytes; at most {MAX_TASK} are taken")
     return Accepted(task, parameters)
+
+
+def by_urgency(payloads: Iterable[Any]) -> list[Any]:
+    """What came together, in the order to take it in: an idle executor begins the first at once.
+
+    What is no task goes first; it is only answered.
+    """
+    return sorted(payloads, key=_urgency)
+
+
+def _urgency(raw: Any) -> tuple[int, float]:
+    try:
+        task = Task.model_validate(raw)
+    except (ValidationError, RecursionError):
+        return 0, 0.0
+    return task.priority, task.deadline.timestamp()
 
 
 def _is_usable(task_id: Any) -> TypeGuard[str]:

@@ -62,7 +62,7 @@ class Runner:
         self._announcer = Announcer(kube, clock, settings.tasks.kubernetes_events, reporter)
         self._journal = Journal(queue)
         self._journal_lock = threading.Lock()
-        self._backlog = Backlog()
+        self._backlog = Backlog(drains=max(1, settings.tasks.parallel - 1))  # Else held ones keep all others waiting.
         self._cordoning = threading.Lock()
         self._replacements: dict[str, str] = {}
         self._running: dict[str, _Running] = {}

@@ -16,6 +16,7 @@ from shared.state import REGISTRATION
 from shared.telemetry import RECONNECTS, STREAM_CONNECTED
 from shared.timing import jittered
 from workers.task_runner.context import HandedBack, Suspended
+from workers.task_runner.intake import by_urgency
 from workers.task_runner.runner import Runner
 
 _FINISH_SECONDS = 35.0
@@ -66,7 +67,7 @@ class TaskRunner(Worker):
             raise
         clear_refusal(self._process.queue, "task-runner")
         self._process.connected("central")
-        for task in tasks:
+        for task in by_urgency(tasks):
             self._runner.receive(task, "poll")
         return jittered(self._poll_seconds)
 
@@ -97,15 +98,16 @@ class TaskRunner(Worker):
         return random.uniform(0.0, _RECONNECT_SECONDS)
 
     def _take(self, text: str) -> None:
-        for push in parse(text):
-            if isinstance(push, PushedTask):
-                try:
-                    self._runner.receive(push.task, "stream")
-                except TemporaryError as error:
-                    _logger.warning("a pushed task could not be claimed (%s); the poll will bring it again", error)
-            elif isinstance(push, PushedCancel):
+        pushes = parse(text)
+        for task in by_urgency(push.task for push in pushes if isinstance(push, PushedTask)):
+            try:
+                self._runner.receive(task, "stream")
+            except TemporaryError as error:
+                _logger.warning("a pushed task could not be claimed (%s); the poll will bring it again", error)
+        for push in pushes:
+            if isinstance(push, PushedCancel):
                 self._runner.cancel(push.task_id)
-            else:
+            elif not isinstance(push, PushedTask):
                 _logger.warning("ignored a frame of the stream: %s", push.why)
 
     def show(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.schemas.parameters import PARAMETERS, CordonNode, DeletePod, Parameters
+from shared.schemas.parameters import PARAMETERS, CordonNode, DeletePod, DrainNode, Parameters
 from tests.unit.conftest import NOON
 from tests.unit.workers.task_runner.conftest import task
 from workers.task_runner.backlog import Backlog, Entry, target_of
@@ -69,6 +69,19 @@ def test_two_tasks_on_one_node_never_run_at_once() -> None:
     assert task_id(taken(backlog)) == "elsewhere", "the next one that can be worked on"
     backlog.done(first)
     assert task_id(taken(backlog)) == "one"
+
+
+def test_no_more_drains_than_allowed_run_at_once_and_other_tasks_pass_them_by() -> None:
+    backlog = Backlog(drains=2)
+    for number in (1, 2, 3):
+        backlog.add(Claim(task(task_id=f"drain-{number}", priority=1)), DrainNode(node_name=f"node-{number}"))
+    add(backlog, "cordon", priority=9)
+    first = taken(backlog)
+    assert task_id(first) == "drain-1"
+    assert task_id(taken(backlog)) == "drain-2"
+    assert task_id(taken(backlog)) == "cordon"
+    backlog.done(first)
+    assert task_id(taken(backlog)) == "drain-3"
 
 
 def test_whoever_waits_for_a_target_is_woken_when_it_is_free() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.schemas.parameters import PARAMETERS, CordonNode
 from tests.unit.conftest import NOON
 from tests.unit.workers.task_runner.conftest import payload, task
-from workers.task_runner.intake import Accepted, Dropped, Rejected, is_late, judge
+from workers.task_runner.intake import Accepted, Dropped, Rejected, by_urgency, is_late, judge
 
 
 def judged(**fields: Any) -> Accepted | Rejected | Dropped:
@@ -195,6 +195,18 @@ def test_whatever_comes_it_is_judged(raw: Any) -> None:
     else:
         assert found.reason
         assert isinstance(found, Dropped) or found.task_id == raw["task_id"]
+
+
+def test_what_comes_together_is_taken_in_by_priority_then_deadline() -> None:
+    late, soon = "2037-01-02T00:00:00Z", "2037-01-02T00:00:00+01:00"
+    given = [(10, late), (2, late), (2, soon), (1, late)]
+    payloads = [payload(task_id=str(number), priority=p, deadline=d) for number, (p, d) in enumerate(given)]
+    assert [one["task_id"] for one in by_urgency(payloads)] == ["3", "2", "1", "0"]
+
+
+@given(st.lists(FIELDS | JSON, max_size=5))
+def test_whatever_comes_it_has_an_order(payloads: list[Any]) -> None:
+    assert len(by_urgency(payloads)) == len(payloads)
 
 
 def test_a_task_is_late_from_its_deadline_on() -> None:

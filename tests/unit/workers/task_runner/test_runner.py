@@ -293,10 +293,21 @@ def test_the_most_urgent_starts_first_and_then_the_nearest_deadline(begin: Begin
     assert [one["task_id"] for one in answers(queue)] == ["t2", "t1", "t0", "t3"]
 
 
+def test_held_drains_leave_an_executor_to_other_tasks(begin: Begin, queue: FlakyQueue, cluster: Cluster) -> None:
+    for node in ("node-1", "node-2"):
+        held(cluster, node)
+    runner = begin(TASKS_IN_PARALLEL="2")
+    for node in ("node-1", "node-2"):
+        runner.receive(drain(node, task_id=node, priority=1), "poll")
+    runner.receive(payload(parameters={"node_name": "node-3"}, task_id="urgent"), "stream")
+    assert answer(queue, "urgent")["status"] == "success"
+    assert len(answers(queue)) == 1
+
+
 def test_different_nodes_are_worked_on_at_once_and_no_more_than_allowed(begin: Begin, cluster: Cluster) -> None:
     for node in ("node-1", "node-2", "node-3"):
         held(cluster, node)
-    runner = begin(TASKS_IN_PARALLEL="2")
+    runner = begin(TASKS_IN_PARALLEL="3")
     for node in ("node-1", "node-2", "node-3"):
         runner.receive(drain(node, task_id=node), "poll")
     eventually(lambda: is_cordoned(cluster, "node-1") and is_cordoned(cluster, "node-2"))

@@ -94,6 +94,28 @@ def test_a_poll_takes_in_what_central_wants_done_and_the_next_is_a_while_away(
     eventually(lambda: is_cordoned(cluster))
 
 
+def test_of_what_comes_together_the_most_urgent_is_taken_in_first(
+    worker: TaskRunner, process: Process, central: Central, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An idle executor begins it at once, so that its order among the waiting would come too late."""
+    caplog.set_level("INFO", "workers.task_runner.runner")
+    register(process)
+    tasks = [
+        central.task("cordon_node", {"node_name": f"node-{priority}"}, priority=priority) for priority in (7, 1, 3)
+    ]
+    for task in tasks:
+        central.offer(task)
+    worker.poll()
+    listening = Listening(worker)
+    eventually(lambda: central.streams)
+    central.push([{**task, "task_id": f"{task['task_id']}-pushed"} for task in tasks])
+    eventually(lambda: caplog.text.count("claimed cordon_node") == 6)
+    claimed = [record.message for record in caplog.records if "claimed" in record.message]
+    assert claimed == [f"claimed cordon_node, priority {priority}" for priority in (1, 3, 7)] * 2
+    central.streams[0].cut()
+    listening.thread.join(5)
+
+
 def test_a_refused_key_is_reported_and_so_is_its_being_taken_again(
     worker: TaskRunner, process: Process, central: Central
 ) -> None:
