@@ -11,7 +11,7 @@ from shared.schemas.tasks import TaskResult
 from shared.timing import iso
 from tests.integration.drain.fixtures import Start
 from tests.integration.drain.ground import Ground
-from tests.integration.drain.objects import Object
+from tests.integration.drain.objects import Object, template, workload
 from tests.integration.drain.work import Tasks
 
 HELD = {"maxUnavailable": 0}
@@ -354,6 +354,34 @@ def test_a_controller_of_any_kind_will_do(ground: Ground, tasks: Tasks) -> None:
     result = tasks.result(task_id)
     assert result.status == "success"
     assert f"replaced by pod {ground.namespace}/web-c " in result.logs
+
+
+def test_a_new_pod_on_the_old_node_is_no_replacement_while_ours_is_not_made(ground: Ground, start: Start) -> None:
+    """A scale-up, or another task's."""
+    tasks = start(times=1)
+    owner = {"apiVersion": "example.com/v1", "kind": "Rollout", "name": "web", "uid": "6d9f", "controller": True}
+    ground.bare("web-a", owner=owner)
+    task_id = tasks.begin("reschedule_pod", about(ground, "web-a"))
+    ground.wait_for(lambda: ground.pod("web-a") is None)
+    ground.bare("scaled-up", owner=owner)
+    ground.bare("web-b", owner=owner, node=ground.haven)
+    result = tasks.result(task_id)
+    assert result.status == "success"
+    assert f"replaced by pod {ground.namespace}/web-b " in result.logs
+
+
+def test_a_pod_that_was_on_no_node_yet_is_replaced_by_one_that_is_ready_anywhere(ground: Ground, tasks: Tasks) -> None:
+    for node in (ground.victim, ground.haven):
+        ground.cordon(node)
+    ground.apply(workload("ReplicaSet", "web", 1, template("web")))
+    (web,) = ground.wait_for(lambda: ground.pods(app="web"))
+    assert not web["spec"].get("nodeName")
+    task_id = tasks.begin("reschedule_pod", about(ground, web))
+    ground.wait_for(lambda: [pod for pod in ground.pods(app="web") if uid_of(pod) != uid_of(web)])
+    ground.uncordon(ground.haven)
+    result = tasks.result(task_id)
+    assert result.status == "success"
+    assert f"Ready on node {ground.haven}" in result.logs
 
 
 def test_a_pod_that_nothing_would_replace_is_left_where_it_is(ground: Ground, tasks: Tasks) -> None:

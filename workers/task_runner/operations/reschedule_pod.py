@@ -10,6 +10,7 @@ from typing import Any
 from shared.kube.errors import NotFound
 from shared.kube.pods import MIRROR, Pod, Pods
 from shared.schemas.parameters import ReschedulePod
+from shared.timing import Deadline
 from workers.task_runner.context import Context, Stopped, TaskFailed
 from workers.task_runner.follower import Broken, Follower, Listed, Removed, Seen
 from workers.task_runner.operations.pod import PodGone, claim_pod, evict_pod
@@ -27,6 +28,9 @@ _SELECTIVE_LABELS = (
 )
 """Labels by which a controller's pods can be watched without all others of the namespace."""
 
+_SETTLING = 10.0
+"""Seconds after which new pods on the old node are the replacement, and not a scale-up's that came before it."""
+
 _REMEMBERED = 1000
 """Replacements of which it is known which task named them."""
 
@@ -36,6 +40,7 @@ class Origin:
     """What must be known of the pod after it is gone."""
 
     node: str
+    """Empty where it was not scheduled yet: its replacement may be on any."""
     owner_uid: str
     owner: str
     siblings: list[str]
@@ -99,10 +104,11 @@ def _await_replacement(parameters: ReschedulePod, origin: Origin, context: Conte
     """The first new pod of the same controller that is Ready on another node.
 
     Raises:
-        TaskFailed: the only new ones are on the same node, so they came back there.
+        TaskFailed: the only new ones are, and stay, on the same node: the replacement came back there.
         Stopped: none in time.
     """
     candidates: dict[str, Pod] = {}
+    settled: Deadline | None = None
     with Follower(Pods(context.kube, parameters.namespace), origin.query) as follower:
         while True:
             try:
@@ -113,7 +119,11 @@ def _await_replacement(parameters: ReschedulePod, origin: Origin, context: Conte
             for pod in alive:
                 if pod.is_ready and pod.spec.node_name != origin.node and _take_as_ours(pod, context):
                     return pod
-            if alive and all(pod.spec.node_name == origin.node for pod in alive):
+            if not (origin.node and alive and all(pod.spec.node_name == origin.node for pod in alive)):
+                settled = None
+            elif settled is None:
+                settled = Deadline.after(_SETTLING, context.clock)
+            elif settled.expired:
                 raise TaskFailed(_came_back(alive[0], origin, context))
             try:
                 context.check()
