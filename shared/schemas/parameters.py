@@ -1,6 +1,6 @@
 """Parameters of each task type.
 
-An unknown parameter is refused: a typo in ``dry_run`` must not drain a node.
+An unknown parameter is refused, and one of the wrong type: a typo in ``dry_run`` must not drain a node.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ GracePeriod = Annotated[int, Field(ge=0, le=86_400)]
 
 
 class Parameters(BaseModel):
-    """Base of all parameters."""
+    """Base of all parameters. Nothing is converted: ``"no"`` or 1 is no boolean, ``true`` no number of seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class NodeParameters(Parameters):

@@ -18,7 +18,7 @@ class Task(Incoming):
     cluster_id: str
     task_type: str
     parameters: dict[str, Any]
-    priority: Annotated[int, Field(ge=1, le=10)]
+    priority: Annotated[int, Field(ge=1, le=10, strict=True)]
     """1 is the most urgent, 10 the least."""
     deadline: HeardDatetime
     """The end of the budget of time of everything the task does."""

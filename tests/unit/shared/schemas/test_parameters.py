@@ -101,13 +101,29 @@ def test_a_grace_of_zero_must_be_said_twice(task_type: str) -> None:
         ("eviction_interval_seconds", float("nan")),
         ("skip_namespaces", "kube-system"),
         ("skip_namespaces", ["Kube_System"]),
+        ("grace_period", True),
+        ("grace_period", "30"),
+        ("grace_period", 30.0),
+        ("eviction_interval_seconds", "1"),
+        ("eviction_interval_seconds", True),
+        ("skip_namespaces", ("kube-system",)),
+        ("node_uid", 7),
         ("force", "perhaps"),
+        ("force", "on"),
+        ("force", 1),
+        ("dry_run", "no"),
         ("dry_run", None),
     ],
 )
 def test_bounds_of_a_drain(field: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=field):
         PARAMETERS["drain_node"].model_validate({**NODE, field: value})
+
+
+@pytest.mark.parametrize("seconds", [2, 2.0, 0.5])
+def test_any_number_will_do_for_what_may_be_a_fraction(seconds: float) -> None:
+    parameters = PARAMETERS["drain_node"].model_validate({**NODE, "eviction_interval_seconds": seconds})
+    assert parameters.model_dump()["eviction_interval_seconds"] == seconds
 
 
 @pytest.mark.parametrize("labels", [None, [], {}, {"a": 1}, {"a": ["b"]}, "a=b"])

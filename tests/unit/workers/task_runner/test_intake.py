@@ -87,6 +87,8 @@ def test_an_empty_type_is_an_unknown_one() -> None:
     [
         ({"parameters": None}, "malformed task: parameters: Input should be a valid dictionary"),
         ({"priority": 11}, "malformed task: priority: Input should be less than or equal to 10"),
+        ({"priority": True}, "malformed task: priority: Input should be a valid integer"),
+        ({"priority": "1"}, "malformed task: priority: Input should be a valid integer"),
         ({"deadline": "tomorrow"}, "malformed task: deadline: Input should be a valid datetime"),
         ({"parameters": {}}, "bad parameters for cordon_node: node_name: is required"),
         ({"parameters": {"node_name": 7}}, "bad parameters for cordon_node: node_name: Input should be a valid string"),
