@@ -442,6 +442,23 @@ def test_after_a_restart_in_between_the_replacement_is_found(ground: Ground, sta
     assert second.kube.writes == []
 
 
+def test_a_replacement_that_was_named_before_a_restart_is_no_other_tasks(ground: Ground, start: Start) -> None:
+    """Both pods went; the one replacement that is there was the answer of the task that ended."""
+    owner = {"apiVersion": "example.com/v1", "kind": "Rollout", "name": "web", "uid": "6d9f", "controller": True}
+    ground.bare("web-a", owner=owner)
+    ground.bare("web-b", owner=owner)
+    first = start()
+    begun = [first.begin("reschedule_pod", about(ground, name)) for name in ("web-a", "web-b")]
+    ground.wait_for(lambda: not ground.pods(node=ground.victim))
+    ground.bare("web-c", owner=owner, node=ground.haven)
+    (ended,) = [message.key for message in first.queue.lease(["results"], 10, 60.0, wait=60.0)]
+    first.close()
+    second = start(queue=first.queue)
+    ground.bare("web-d", owner=owner, node=ground.haven)
+    (other,) = [task_id for task_id in begun if task_id != ended]
+    assert f"replaced by pod {ground.namespace}/web-d " in second.result(other).logs
+
+
 def _end(ground: Ground, name: str) -> None:
     ground.remove("Pod", name, gracePeriodSeconds=0)
     ground.wait_for(lambda: ground.pod(name) is None)

@@ -26,6 +26,9 @@ FINISHED_KEPT = 500
 REJECTED_KEPT = 200
 """Likewise of what was no good task, apart: junk must not push the others out, and can do no harm when it returns."""
 
+REPLACEMENT = "replacement"
+"""Note of the pod that a task named as its pod's replacement; kept with the result, so that no other task names it."""
+
 _LOGS_KEPT = 1024
 """Characters of a finished task's logs, and of its error, that are kept for answering a redelivery."""
 
@@ -51,6 +54,7 @@ class Finished:
     """When it was answered last."""
     rejected: bool = False
     """It was no task that this agent could execute."""
+    replacement: str | None = None
 
 
 class Journal:
@@ -77,7 +81,7 @@ class Journal:
                 if "result" in record:
                     at = datetime.fromisoformat(record["at"].replace("Z", "+00:00"))
                     result = TaskResult.model_validate(record["result"])
-                    finished.append(Finished(result, at, bool(record.get("rejected"))))
+                    finished.append(Finished(result, at, bool(record.get("rejected")), record.get(REPLACEMENT)))
                 else:
                     task = Task.model_validate(record["task"])
                     self._claims[task.task_id] = Claim(task, record["notes"], resumed=True)
@@ -97,6 +101,12 @@ class Journal:
     def was_executed(self, task_id: str) -> bool:
         """Whether the task ended, also where its result is kept no more."""
         return task_id in self._executed
+
+    def replacements(self) -> dict[str, str]:
+        """UIDs of pods that tasks named as replacements, to the task of each."""
+        named = {claim.notes.get(REPLACEMENT): task_id for task_id, claim in self._claims.items()}
+        named.update((done.replacement, task_id) for task_id, done in self._finished.items())
+        return {uid: task_id for uid, task_id in named.items() if uid}
 
     def claim(self, task: Task) -> Claim:
         """Record durably that this agent executes ``task``.
@@ -122,7 +132,8 @@ class Journal:
         """
         short = {"logs": cut_middle(result.logs, _LOGS_KEPT), "error": cut_middle(result.error or "", _LOGS_KEPT)}
         kept = result.model_copy(update={**short, "error": short["error"] or None})
-        done = Finished(kept, now, rejected)
+        claim = self._claims.get(result.task_id)
+        done = Finished(kept, now, rejected, claim.notes.get(REPLACEMENT) if claim else None)
         shelf, room = self._shelf(done), REJECTED_KEPT if rejected else FINISHED_KEPT
         forgotten = [*shelf][: max(0, len(shelf) + 1 - room)]
         state = _recorded(done)
@@ -160,4 +171,6 @@ class Journal:
 def _recorded(done: Finished) -> dict[str, Any]:
     """The state that keeps a finished task."""
     record = {"at": iso(done.at), "result": done.result.model_dump(mode="json"), "rejected": done.rejected}
+    if done.replacement:
+        record[REPLACEMENT] = done.replacement
     return {f"{TASK}{done.result.task_id}": record}

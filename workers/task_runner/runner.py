@@ -75,6 +75,7 @@ class Runner:
             for claim, parameters in self._resumable():
                 _logger.info("resuming task %s (%s)", claim.task.task_id, claim.task.task_type)
                 self._backlog.add(claim, parameters)
+            self._replacements.update(self._journal.replacements())
             self._accepting = True
         for number in range(self._settings.tasks.parallel):
             thread = threading.Thread(target=self._work, name=f"executor-{number}", daemon=True)

@@ -13,6 +13,7 @@ from shared.schemas.parameters import ReschedulePod
 from shared.timing import Deadline
 from workers.task_runner.context import Context, Stopped, TaskFailed
 from workers.task_runner.follower import Broken, Follower, Listed, Removed, Seen
+from workers.task_runner.journal import REPLACEMENT
 from workers.task_runner.operations.pod import PodGone, claim_pod, evict_pod
 
 _ORIGIN = "origin"
@@ -133,7 +134,8 @@ def _await_replacement(parameters: ReschedulePod, origin: Origin, context: Conte
 
 def _is_free(pod: Pod, context: Context) -> bool:
     """Whether ``pod`` lives and, while several replicas go at once, no other task named it as its replacement."""
-    return not (pod.terminating or pod.ended or pod.uid in context.replacements)
+    task_id = context.task.task_id
+    return not (pod.terminating or pod.ended) and context.replacements.get(pod.uid, task_id) == task_id
 
 
 def _take_as_ours(pod: Pod, context: Context) -> bool:
@@ -143,6 +145,7 @@ def _take_as_ours(pod: Pod, context: Context) -> bool:
         return False
     while len(replacements) > _REMEMBERED:
         replacements.pop(next(iter(replacements)), None)
+    context.patiently("record the replacement", lambda: context.remember(**{REPLACEMENT: pod.uid}))
     return True
 
 

@@ -63,6 +63,16 @@ def test_an_unfinished_claim_is_resumed_with_all_that_was_noted(queue: MemoryQue
     assert restarted(queue).is_claimed("task-1")
 
 
+def test_which_pod_a_task_named_as_replacement_is_known_while_it_runs_and_after(queue: MemoryQueue) -> None:
+    journal = Journal(queue)
+    journal.note(journal.claim(task(task_id="ends")), replacement="uid-1")
+    journal.note(journal.claim(task(task_id="runs")), replacement="uid-2")
+    journal.claim(task(task_id="named-none"))
+    journal.finish(result("ends"), NOON)
+    for one in (journal, restarted(queue)):
+        assert one.replacements() == {"uid-1": "ends", "uid-2": "runs"}
+
+
 def test_a_result_and_the_end_of_its_claim_are_one_transaction(queue: MemoryQueue) -> None:
     journal = Journal(queue)
     journal.claim(task())
