@@ -361,7 +361,7 @@ def test_sigusr1_shows_what_every_thread_does(run_dir: Path) -> None:
     script.process.send_signal(signal.SIGTERM)
     status, _, _ = script.end()
     assert status == 0
-    assert any(line.startswith("Current thread ") for line in shown)
+    assert any("hread 0x" in line for line in shown)  # "Current" only if one holds the interpreter just then.
     assert any(line.endswith(" in drive\n") for line in shown), "a loop's thread"
 
 
