@@ -11,9 +11,24 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import BaseHTTPResponse
+from urllib3.util.retry import Retry
 
 from shared.errors import TemporaryError
 from shared.timing import Deadline
+
+ONE_FRESH_CONNECTION = Retry(
+    total=1,
+    connect=1,
+    read=1,
+    redirect=0,
+    status=0,
+    other=0,
+    allowed_methods=None,
+    respect_retry_after_header=False,
+)
+"""A keep-alive connection that the other side closed shows only when it is used: one fresh one is tried at once, and
+there is no retry besides. The default sleeps through three 429s without a word, and a Retry-After heeded there turns
+an answer into an error without it."""
 
 _CHUNK = 256 * 1024
 

@@ -13,14 +13,13 @@ from urllib.parse import quote
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
 from shared import telemetry
 from shared.central.identity import Caller
 from shared.central.verdicts import NotUnderstood, TooLarge, error_of
 from shared.errors import PermanentError, TemporaryError
 from shared.timing import SYSTEM_CLOCK, Clock, Deadline
-from shared.transfer import Cutoff, read_body, severable
+from shared.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
@@ -54,21 +53,9 @@ class CentralClient:
         self._clock = clock
         self._takes_gzip = False
         self._session = requests.Session()
-        # A keep-alive connection that the other side closed shows only when it is used. All calls bear
-        # repeating (GET, or POST with an Idempotency-Key), so one fresh connection is tried at once.
-        # An answer is an answer, whatever its Retry-After: the loop decides, and a 413 is to be cut.
-        retry = Retry(
-            total=1,
-            connect=1,
-            read=1,
-            redirect=0,
-            status=0,
-            other=0,
-            allowed_methods=None,
-            respect_retry_after_header=False,
-        )
+        # All calls bear repeating: GET, or POST with an Idempotency-Key.
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=1, max_retries=retry))
+            self._session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=1, max_retries=ONE_FRESH_CONNECTION))
 
     def tasks(self) -> list[Any]:
         """Pending tasks as Central sent them, not validated: a list, or ``{"tasks": [...]}``."""

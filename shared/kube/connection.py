@@ -19,13 +19,12 @@ from kubernetes import config as kube_config
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException
-from urllib3.util.retry import Retry
 
 from shared import telemetry
 from shared.errors import TemporaryError
 from shared.kube.errors import KubeUnavailable, Unauthorized, error_of, parse_status, retry_after
 from shared.timing import SYSTEM_CLOCK, Clock, Deadline
-from shared.transfer import Cutoff, read_body, severable
+from shared.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -263,19 +262,7 @@ class Kube:
             if self._client is None:
                 configuration = Configuration()
                 self._load_into(configuration)
-                # One fresh connection when a kept-alive one turns out closed, and no retry besides: the
-                # default sleeps through three 429s without a word.
-                # A Retry-After is for us: heeded there, it turns a 429 into an error without its answer.
-                configuration.retries = Retry(
-                    total=1,
-                    connect=1,
-                    read=1,
-                    redirect=0,
-                    status=0,
-                    other=0,
-                    allowed_methods=None,
-                    respect_retry_after_header=False,
-                )
+                configuration.retries = ONE_FRESH_CONNECTION
                 configuration.connection_pool_maxsize = self._connections
                 configuration.keep_alive = True
                 self._client = ApiClient(configuration)
