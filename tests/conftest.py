@@ -1,8 +1,15 @@
-"""What the whole suite can be told: which cluster to try tasks on."""
+"""What the whole suite can be told: which cluster to try tasks on. And what holds for all of it."""
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
+
+# An example that takes long says that the machine is busy, nothing about the agent: no test fails for being slow.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 SIMULATOR = "simulator: needs an answer that only the simulator gives to order; not for --kubeconfig"
 

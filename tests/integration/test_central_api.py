@@ -32,7 +32,7 @@ def server() -> Iterator[Central]:
 
 
 @schema.parametrize()
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_central_answers_as_the_document_says(server: Central, case: Any) -> None:
     """Generated requests, right and wrong ones."""
     case.headers = {**(case.headers or {}), "Authorization": "Bearer demo-key"}

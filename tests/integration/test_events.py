@@ -43,7 +43,7 @@ class Stage:
 
     def wait_told(self, times: int = 1, **fields: Any) -> list[Told]:
         found: list[Told] = self.central.ledger.wait(
-            lambda: [] if len(self.told(**fields)) < times else self.told(**fields), 20
+            lambda: [] if len(self.told(**fields)) < times else self.told(**fields)
         )
         return found
 

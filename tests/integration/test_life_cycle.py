@@ -132,7 +132,7 @@ def test_two_agents_run_on_one_machine(central: Central, kubeconfig: Path) -> No
 def test_wrong_settings_end_with_78_before_anything_starts(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "AGENT_RUN_DIR": str(tmp_path / "run"), "HEALTH_CHECK_PORT": "eighty"}
     command = [sys.executable, "-m", "workers", "run", "-c", str(CONF)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == EXIT_CONFIG
     assert "HEALTH_CHECK_PORT='eighty'; expected a whole number from 0 to 65535" in done.stderr
     assert "CLUSTER_ID is not set" in done.stderr

@@ -164,7 +164,7 @@ class Supervised:
         self.process.kill()
         for pid in running:
             os.kill(int(pid), signal.SIGKILL)
-        self.process.wait(20)
+        self.process.wait(60)
 
     # -- looking at it ----------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class BrokerProcess:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self.client.disconnect()
 
     def restart(self) -> None:
@@ -122,7 +122,7 @@ def keys(queue: Queue | Store, topic: str = "results") -> list[str]:
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
@@ -152,7 +152,7 @@ class Crasher:
 
     def close(self) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         self._process.stdin.close()
         self._process.stdout.close()
 
@@ -435,7 +435,7 @@ def test_garbage_half_frames_and_a_thousand_connections_disturb_nobody(broker: B
     for line in silent:
         line.close()
     done.set()
-    thread.join(20)
+    thread.join(60)
     assert delivered == [f"r{number}" for number in range(len(delivered))]
     assert broker.process.poll() is None
     assert broker.client.stats()["results"].depth == 0

@@ -46,7 +46,7 @@ def stopping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopping]:
         shop.cluster.add_deployment("shop", "slow", 3, node="node-2", termination_seconds=4.0, grace=10)
         held = shop.draining("node-1")
         ending = shop.offer("drain_node", "node-2")
-        shop.cluster.wait_for(lambda: shop.is_cordoned("node-2"), 10)
+        shop.cluster.wait_for(lambda: shop.is_cordoned("node-2"))
         waiting = shop.push("drain_node", "node-3")
         shop.agent.wait(lambda: len(shop.logged("claimed drain_node")) == 3)
         assert shop.agent.process is not None
@@ -204,10 +204,10 @@ def test_a_deletion_is_settled_by_uid_when_its_worker_is_killed(shop: Shipped) -
     created = datetime.now(timezone.utc) + timedelta(seconds=2)  # A pod's creation time has whole seconds only.
     task = shop.central.task("delete_pod", {"namespace": "shop", "pod_name": "db-0"}, created_at=created.isoformat())
     shop.central.offer(task)
-    shop.cluster.wait_for(lambda: (shop.cluster.pod("shop", "db-0") or {})["metadata"].get("deletionTimestamp"), 10)
+    shop.cluster.wait_for(lambda: (shop.cluster.pod("shop", "db-0") or {})["metadata"].get("deletionTimestamp"))
     pid = shop.agent.pids()["task-runner"]
     os.kill(pid, signal.SIGSTOP)
-    shop.cluster.wait_for(lambda: uid(shop, "db-0") not in ("", first), 10)
+    shop.cluster.wait_for(lambda: uid(shop, "db-0") not in ("", first))
     second = uid(shop, "db-0")
     os.kill(pid, signal.SIGKILL)
     result = shop.result(task["task_id"])
@@ -311,7 +311,7 @@ def test_a_long_drain_shows_how_far_it_is(shop: Shipped, long_drain: str) -> Non
         shop.agent.wait(lambda gauge=gauge: shop.agent.metric(f"cloudoptim_{gauge}") == 1)  # type: ignore[misc]
     age = shop.agent.metric("cloudoptim_task_oldest_age_seconds")
     shop.agent.wait(lambda: shop.agent.metric("cloudoptim_task_oldest_age_seconds") > age)
-    said = eventually(lambda: shop.logged("1 pods are not gone yet"), timeout=30)[-1]
+    said = eventually(lambda: shop.logged("1 pods are not gone yet"), timeout=60)[-1]
     assert f"{BLOCKED}/held-node-12-" in said["message"]
     assert said["message"].endswith("; budget held-node-12 holds 1")
     assert (said["task_id"], said["node_name"]) == (long_drain, "node-12")

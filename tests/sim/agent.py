@@ -85,7 +85,7 @@ class Agent:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.process.wait(10)
+        self.process.wait(60)
 
     def __enter__(self) -> Agent:
         return self.start()
@@ -104,7 +104,7 @@ class Agent:
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of an endpoint; (0, reason) when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
                 return int(answer.status), answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -116,12 +116,12 @@ class Agent:
         status, body = self.get("/ready")
         return dict(json.loads(body)) if status else {}
 
-    def wait_ready(self, timeout: float = 30.0) -> float:
+    def wait_ready(self, timeout: float = 60.0) -> float:
         """Seconds until /ready was true."""
         return self.wait(lambda: self.ready().get("ready"), timeout, lambda: f"not ready: {self.ready()}")
 
     def wait(
-        self, condition: Callable[[], object], timeout: float = 30.0, why: Callable[[], str] = lambda: "in vain"
+        self, condition: Callable[[], object], timeout: float = 60.0, why: Callable[[], str] = lambda: "in vain"
     ) -> float:
         """Seconds until ``condition()`` was true. Raises TimeoutError."""
         started = time.monotonic()

@@ -94,7 +94,7 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 try:
-                    server = socket.create_connection(self._target, timeout=5)
+                    server = socket.create_connection(self._target, timeout=60)
                 except OSError:
                     client.close()
                     continue

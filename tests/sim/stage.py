@@ -155,7 +155,7 @@ class Stage:
 
     def _settle(self) -> None:
         """Wait until what was evicted has its replacements Ready, so that budgets allow the next step."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             pods = Pods(self.kube, self.namespace).latest()
             if pods and all(pod.is_ready and not pod.terminating for pod in pods if not pod.ended):

@@ -140,7 +140,7 @@ def counted(sample: str, **labels: str) -> float:
     return telemetry.REGISTRY.get_sample_value(f"cloudoptim_{sample}", labels) or 0.0
 
 
-def eventually(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
+def eventually(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     """What ``condition()`` returns once it is true."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
@@ -172,7 +172,7 @@ class OddServer:
 
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(60)
         self._listener.close()
 
     def _serve(self) -> None:

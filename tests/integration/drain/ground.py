@@ -228,7 +228,7 @@ class Ground:
         except NotFound:
             return None
 
-    def wait_for(self, condition: Callable[[], Any], timeout: float = 30.0) -> Any:
+    def wait_for(self, condition: Callable[[], Any], timeout: float = 60.0) -> Any:
         """What ``condition()`` says once it is true."""
         deadline = time.monotonic() + timeout
         while not (found := condition()):

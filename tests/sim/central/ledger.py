@@ -80,7 +80,7 @@ class Ledger:
     def results(self, task_id: str) -> list[Json]:
         return [arrival.body for arrival in self.of("result") if arrival.task_id == task_id]
 
-    def wait(self, until: Callable[[], Any], timeout: float = 30.0) -> Any:
+    def wait(self, until: Callable[[], Any], timeout: float = 60.0) -> Any:
         """What ``until()`` returns once it is true. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
         with self._changed:

@@ -56,7 +56,7 @@ class Clockwork:
         self._stopping = True
         self._wake()
         if self._thread.is_alive():
-            self._thread.join(5)
+            self._thread.join(60)
             self._store.unfollow(self._subscription)
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:

@@ -309,7 +309,7 @@ class Cluster:
         found = [stored.object for stored in self.store.all(EVENTS)]
         return [event for event in found if all(event.get(key) == value for key, value in fields.items())]
 
-    def wait_for(self, condition: Callable[[], object], timeout: float = 5.0) -> None:
+    def wait_for(self, condition: Callable[[], object], timeout: float = 60.0) -> None:
         """Wait until ``condition()`` is true; TimeoutError if it never is."""
         deadline = time.monotonic() + timeout
         while not condition():
@@ -317,7 +317,7 @@ class Cluster:
                 raise TimeoutError(f"not within {timeout} s")
             time.sleep(0.005)
 
-    def wait_settled(self, timeout: float = 10.0) -> None:
+    def wait_settled(self, timeout: float = 60.0) -> None:
         """Wait until pods run, terminating ones are gone, and budgets and replicas are as they should be."""
         self.wait_for(lambda: settled(self.store, self.clockwork, self.disruption), timeout)
 

@@ -21,7 +21,7 @@ def audited(folder: Path, report: str, log: str = "") -> tuple[int, str]:
     path = folder / "report"
     path.write_text(report)
     path.with_name("report.log").write_text(log)
-    done = subprocess.run([str(SCRIPT), str(path)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([str(SCRIPT), str(path)], capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -13,7 +13,7 @@ SHOW = "from shared.identity import instance_id; print(instance_id('pod-1'))"
 
 
 def shown(code: str) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.split()
 
 

@@ -132,7 +132,7 @@ def test_a_change_is_published_at_once_and_a_queue_that_is_away_is_no_fault(run_
     assert thread.is_alive()
     process.stop.set()
     process.wake_publisher()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -233,7 +233,7 @@ def test_stopping_ends_the_longest_pause(process: Process) -> None:
     thread = threading.Thread(target=lifecycle._driven(process, Loop("test", lambda: 3600.0)), daemon=True)
     thread.start()
     process.stop.set()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -307,7 +307,7 @@ sys.exit(lifecycle.run(process, Test()))
 
     def end(self) -> tuple[int, list[str], str]:
         """Exit status, all lines of stdout and stderr."""
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, [*self.lines, *out.splitlines()], err
 
 

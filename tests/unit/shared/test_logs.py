@@ -239,7 +239,7 @@ def test_a_process_that_dies_and_its_threads_say_so_in_json() -> None:
         "quiet = threading.Thread(target=exit); quiet.start(); quiet.join()\n"
         "raise ValueError('broken')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == ""
     assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == [

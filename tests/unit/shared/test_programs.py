@@ -55,7 +55,7 @@ class Supervisord:
         command = [str(Path(sys.executable).parent / "supervisord"), "-c", str(conf)]
         self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.programs = Programs(folder / "supervisor.sock")
-        eventually(self.settled, timeout=20)
+        eventually(self.settled, timeout=60)
 
     def settled(self) -> bool:
         try:
@@ -183,4 +183,4 @@ def test_a_supervisord_that_answers_nonsense_does_not_answer(run_dir: Path, answ
                 Programs(path).states()
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
+            thread.join(60)

@@ -64,7 +64,7 @@ for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
 {before}
 os._exit(run_in_place("workers_of_test", {env!r}))
 """
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
 def test_a_module_runs_as_main_with_its_own_arguments_and_environment(tmp_path: Path) -> None:

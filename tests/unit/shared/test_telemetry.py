@@ -38,7 +38,7 @@ def test_nothing_is_registered_with_the_librarys_default_registry() -> None:
         "from prometheus_client import REGISTRY; before = list(REGISTRY._names_to_collectors)\n"
         "import shared.telemetry; print(list(REGISTRY._names_to_collectors) == before)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "True\n"
 
 
@@ -60,7 +60,7 @@ def test_a_snapshot_survives_the_queues_json() -> None:
 def test_what_was_never_touched_is_left_out() -> None:
     """A fresh process publishes nothing but its plain gauges, which are zero."""
     code = "import json; from shared.telemetry import snapshot; print(json.dumps(snapshot()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     fresh = json.loads(done.stdout)
     kinds = {family.name: family.type for family in telemetry.REGISTRY.collect()}
     assert {kinds[family] for family in fresh} == {"gauge"}

@@ -124,7 +124,7 @@ def test_https_becomes_wss() -> None:
         thread.start()
         with pytest.raises(TemporaryError, match="not reachable"):
             next(stream_to(f"https://127.0.0.1:{listener.getsockname()[1]}").frames())
-        thread.join(5)
+        thread.join(60)
     assert first == [b"\x16"], "a TLS handshake"
 
 
@@ -321,13 +321,13 @@ def test_closing_ends_a_wait_on_another_thread_at_once(central: Central, stream:
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
-    connected.wait(5)
+    connected.wait(60)
     server_side = eventually(lambda: central.streams)[0]
     stream.close()
     thread.join(0.3)
     at_once = list(ended)
     server_side.cut()
-    thread.join(5)
+    thread.join(60)
     assert at_once
 
 

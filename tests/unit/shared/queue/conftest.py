@@ -37,7 +37,7 @@ class RunningBroker:
     def stop(self) -> None:
         if self.thread.is_alive():
             self.broker.stop()
-            self.thread.join(5)
+            self.thread.join(60)
         assert not self.thread.is_alive()
 
     def restart(self) -> None:

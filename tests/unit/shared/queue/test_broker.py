@@ -308,7 +308,7 @@ def test_the_leases_of_a_killed_process_come_back_at_once(running: RunningBroker
         "assert len(client.lease(['events'], 10, 3600)) == 2\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(running.path)], timeout=30)
+    done = subprocess.run([sys.executable, "-c", code, str(running.path)], timeout=60)
     assert done.returncode == -signal.SIGKILL
     assert keys(client.lease(["events"], 10, 60, wait=5)) == ["a", "b"]
 
@@ -403,7 +403,7 @@ def test_it_may_be_stopped_before_it_serves(run_dir: Path) -> None:
     broker.stop()
     thread = threading.Thread(target=broker.serve)
     thread.start()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     assert not (run_dir / "queue.sock").exists()
 

@@ -387,6 +387,6 @@ def test_many_threads_lose_and_repeat_nothing(live: Queue) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert sorted(got) == sorted(put)
     eventually(lambda: live.stats()["events"].depth == 0)

@@ -41,7 +41,7 @@ class Caller:
             headers["Authorization"] = f"Bearer {token}"
         data = body if body is None or isinstance(body, str) else json.dumps(body)
         address = urlsplit(self._cluster.url).netloc
-        with closing(http.client.HTTPConnection(address, timeout=5)) as connection:
+        with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
             raw, found = response.read(), dict(response.getheaders())
@@ -71,7 +71,7 @@ class Event(NamedTuple):
 class Stream:
     """An open watch, read an event at a time."""
 
-    def __init__(self, cluster: Cluster, path: str, timeout: float = 2, accept: str = "application/json") -> None:
+    def __init__(self, cluster: Cluster, path: str, timeout: float = 60.0, accept: str = "application/json") -> None:
         self.connection = http.client.HTTPConnection(urlsplit(cluster.url).netloc, timeout=timeout)
         self.connection.request("GET", path, headers={"Accept": accept})
         self.response = self.connection.getresponse()

@@ -33,7 +33,7 @@ _EVERYTHING = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
 def kubectl(cluster: Cluster, tmp_path: Path, *arguments: str) -> str:
     config = cluster.write_kubeconfig(tmp_path / "kubeconfig")
     command = [require("kubectl"), "--kubeconfig", str(config), "--cache-dir", str(tmp_path / "cache"), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def test_kubectl_prints_tables(shop: Cluster, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         assert "token: secret" in config.read_text()
         for _ in range(3):  # as when a process group and its leader are both told
             simulator.send_signal(signal.SIGTERM)
-        assert simulator.wait(5) == 0
+        assert simulator.wait(60) == 0
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,10 @@ def test_the_budget_frees_itself_when_the_replacement_is_ready(call: Caller, clu
 
 def test_a_pod_takes_its_own_time_to_end(call: Caller, cluster: Cluster) -> None:
     cluster.add_pod("shop", "slow", node="node-1", termination_seconds=0.2)
-    cluster.add_pod("shop", "deaf", node="node-1", ignore_sigterm=True, grace=30)
+    cluster.add_pod("shop", "deaf", node="node-1", ignore_sigterm=True, grace=300)
     for name in ("slow", "deaf"):
         call("DELETE", f"/api/v1/namespaces/shop/pods/{name}")
-    cluster.wait_for(lambda: cluster.pod("shop", "slow") is None, 1)
+    cluster.wait_for(lambda: cluster.pod("shop", "slow") is None)
     assert cluster.pod("shop", "deaf") is not None
     call("DELETE", "/api/v1/namespaces/shop/pods/deaf?gracePeriodSeconds=0")
     assert cluster.pod("shop", "deaf") is None

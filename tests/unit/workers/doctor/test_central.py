@@ -162,7 +162,7 @@ def tls_server(authority: trustme.CA, name: str, expires: datetime | None = None
         yield f"https://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(60)
         listener.close()
 
 

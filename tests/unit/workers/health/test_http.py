@@ -27,7 +27,7 @@ def server(gate: threading.Event) -> Iterator[EndpointServer]:
         raise ValueError("a bug")
 
     def slow() -> Answer:
-        gate.wait(10)
+        gate.wait(60)
         return as_json(200, {"slow": True})
 
     endpoints = {
@@ -45,7 +45,7 @@ def server(gate: threading.Event) -> Iterator[EndpointServer]:
 
 
 def ask(server: EndpointServer, path: str, method: str = "GET") -> tuple[int, bytes, dict[str, str]]:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)) as connection:
         connection.request(method, path)
         response = connection.getresponse()
         return response.status, response.read(), dict(response.getheaders())
@@ -99,7 +99,7 @@ def test_it_does_not_say_what_it_is_made_of(server: EndpointServer) -> None:
 
 
 def connect(server: EndpointServer) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.server_port), timeout=5)
+    return socket.create_connection(("127.0.0.1", server.server_port), timeout=60)
 
 
 def test_connections_that_say_nothing_turn_no_probe_away(server: EndpointServer) -> None:
@@ -174,7 +174,7 @@ def test_a_client_that_goes_away_takes_no_room(server: EndpointServer) -> None:
     "request_", [b"garbage\r\n\r\n", b"GET /health\r\n\r\n", b"GET " + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n"]
 )
 def test_nonsense_harms_nobody(server: EndpointServer, request_: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
         connection.sendall(request_)
         try:
             while connection.recv(65536):

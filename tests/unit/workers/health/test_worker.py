@@ -387,6 +387,6 @@ def test_once_closed_it_answers_no_more(run_dir: Path, clock: FakeClock, supervi
     serving = threading.Thread(target=worker.loops()[1].body, daemon=True)
     serving.start()
     worker.close(pod_stopping=True)
-    serving.join(5)
+    serving.join(60)
     assert not serving.is_alive()
     assert worker.server.fileno() == -1

@@ -165,7 +165,7 @@ def test_the_end_of_a_drain_is_sampled_at_once(running: Running) -> None:
     waiting = threading.Thread(target=running.worker.await_drain, daemon=True)
     waiting.start()
     running.process.queue.set_state({DRAIN_ENDED: "t1"})
-    waiting.join(5)
+    waiting.join(60)
     assert not waiting.is_alive()
     assert len(running.samples) == 1
 

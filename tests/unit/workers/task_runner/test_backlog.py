@@ -94,7 +94,7 @@ def test_whoever_waits_for_a_target_is_woken_when_it_is_free() -> None:
     thread.start()
     assert not got
     backlog.done(first)
-    thread.join(5)
+    thread.join(60)
     assert task_id(got[0]) == "two"
 
 
@@ -104,7 +104,7 @@ def test_whoever_waits_is_woken_by_a_new_task() -> None:
     thread = threading.Thread(target=lambda: got.append(backlog.take()), daemon=True)
     thread.start()
     add(backlog, "new")
-    thread.join(5)
+    thread.join(60)
     assert task_id(got[0]) == "new"
 
 
@@ -174,7 +174,7 @@ def test_closing_hands_out_nothing_more_and_returns_what_waited_in_order() -> No
         thread.start()
     assert backlog.close() == []
     for thread in waiting:
-        thread.join(5)
+        thread.join(60)
     assert got == [None, None, None]
     add(backlog, "b", priority=2)
     add(backlog, "a", priority=1)
@@ -206,7 +206,7 @@ def test_many_threads_execute_each_task_once() -> None:
     for number in range(200):
         add(backlog, f"t{number}", node=f"node-{number % 7}")
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert sorted(done) == sorted(f"t{number}" for number in range(200))
     assert collisions == []
 

@@ -69,7 +69,7 @@ def test_an_interrupt_ends_a_wait(context: Context) -> None:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     context.interrupt.request(Cancelled)
-    thread.join(10)
+    thread.join(60)
     assert ended
 
 

@@ -62,7 +62,7 @@ class Answers:
         self._found.put((pod, outcome))
 
     def next(self) -> Outcome:
-        return self._found.get(timeout=10)[1]
+        return self._found.get(timeout=60)[1]
 
     def empty(self) -> bool:
         return self._found.empty()
@@ -146,7 +146,7 @@ def test_more_go_at_once_than_the_rate_can_use(cluster: Cluster, kube: Kube, ans
     together = threading.Barrier(PARALLEL)
 
     def wanted() -> bool:
-        together.wait(10)
+        together.wait(60)
         return False
 
     for number in range(PARALLEL):

@@ -96,6 +96,6 @@ def test_two_tasks_at_once_do_not_both_take_the_last_place(work: Work, cluster: 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(refusals) == 1
     assert work.is_cordoned("node-1") != work.is_cordoned("node-2")
