@@ -21,11 +21,11 @@ from typing import Any, cast
 
 from bench.report import Figure, percentile, report
 from shared import config
+from shared.basics.timing import Backoff, jittered
 from shared.central.client import CentralClient
-from shared.lifecycle import FIRST_RETRY, Loop, Process
-from shared.programs import Programs
+from shared.process.lifecycle import FIRST_RETRY, Loop, Process
+from shared.process.programs import Programs
 from shared.queue.memory import MemoryQueue
-from shared.timing import Backoff, jittered
 from workers.heartbeat.worker import HeartbeatWorker
 from workers.task_runner.worker import TaskRunner
 

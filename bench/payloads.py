@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from bench.report import Figure, report
-from shared.programs import PROGRAMS
+from shared.process.programs import PROGRAMS
 from shared.schemas.parameters import PARAMETERS
 from tests.container.bundle import rbac
 from tests.sim.agent import Agent

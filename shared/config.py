@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.errors import ConfigurationError
+from shared.basics.errors import ConfigurationError
 from shared.schemas.events import EVENT_TYPES
 from shared.schemas.parameters import PARAMETERS
 

@@ -14,12 +14,12 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from shared import telemetry
+from shared.basics import telemetry
+from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
+from shared.basics.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 from shared.central.identity import Caller
 from shared.central.verdicts import NotUnderstood, TooLarge, error_of
-from shared.errors import PermanentError, TemporaryError
-from shared.timing import SYSTEM_CLOCK, Clock, Deadline
-from shared.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0

@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 import websocket
 from requests.structures import CaseInsensitiveDict
 
+from shared.basics.errors import AgentError, TemporaryError
+from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.central.identity import Caller
 from shared.central.verdicts import error_of
-from shared.errors import AgentError, TemporaryError
-from shared.timing import SYSTEM_CLOCK, Clock
 
 PING_SECONDS = 15.0
 """Silence after which the peer is pinged; as much again and it counts as dead, and so does a frame that takes twice

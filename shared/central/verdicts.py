@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-from shared.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
-from shared.timing import SYSTEM_CLOCK, Clock
+from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
+from shared.basics.timing import SYSTEM_CLOCK, Clock
 
 LONGEST_RETRY_AFTER = 300.0
 """Seconds; a longer wish is cut, or one bad header would silence the agent for a day."""

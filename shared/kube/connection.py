@@ -20,11 +20,11 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException
 
-from shared import telemetry
-from shared.errors import TemporaryError
+from shared.basics import telemetry
+from shared.basics.errors import TemporaryError
+from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
+from shared.basics.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 from shared.kube.errors import KubeUnavailable, Unauthorized, error_of, parse_status, retry_after
-from shared.timing import SYSTEM_CLOCK, Clock, Deadline
-from shared.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0

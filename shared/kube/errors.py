@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared.errors import AgentError, PermanentError, TemporaryError
+from shared.basics.errors import AgentError, PermanentError, TemporaryError
 
 
 class KubeUnavailable(TemporaryError):

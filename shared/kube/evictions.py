@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from shared import telemetry
+from shared.basics import telemetry
 from shared.kube.connection import Answer, Kube
 from shared.kube.errors import Status, parse_status, retry_after
 from shared.kube.pods import Pod, pod_path

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from shared.errors import AgentError
+from shared.basics.errors import AgentError
+from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.queue.frames import MAX_FRAME, RECEIVE, FrameError, FrameReader, pack
 from shared.queue.handler import answer, nothing
 from shared.queue.messages import Ack, Bury, Lease, Release, Reply, Request, WatchState, encoder, request_decoder
 from shared.queue.store import InvalidRequest, NoRoom, QueueFull, SpoolCorrupt, Store
-from shared.timing import SYSTEM_CLOCK, Clock
 
 MAX_CONNECTIONS = 256
 """The five workers have a few each; more is somebody's mistake."""

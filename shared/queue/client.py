@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from shared.errors import PermanentError, TemporaryError
+from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.timing import Backoff, Deadline
 from shared.queue.frames import RECEIVE, FrameError, FrameReader, pack
 from shared.queue.messages import (
     NULL,
@@ -35,7 +36,6 @@ from shared.queue.messages import (
     encoder,
     reply_decoder,
 )
-from shared.timing import Backoff, Deadline
 
 PATIENCE = 5.0
 """Seconds a call goes on trying to reach the broker before it raises; a restart takes less."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from shared.errors import PermanentError
+from shared.basics.errors import PermanentError
 
 MAX_FRAME = 4 * 1024 * 1024
 """Bytes of JSON in one frame."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
-from shared.errors import AgentError
+from shared.basics.errors import AgentError
+from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.queue.client import PATIENCE, Queue, QueueRefused
 from shared.queue.handler import answer, nothing
 from shared.queue.messages import Lease, Reply, Request, WatchState
 from shared.queue.store import InvalidRequest, Limits, Store
-from shared.timing import SYSTEM_CLOCK, Clock
 
 
 class MemoryQueue(Queue):

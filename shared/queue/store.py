@@ -17,9 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from shared.errors import PermanentError, TemporaryError
+from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.queue.messages import EVENTS, METRICS, NULL, RESULTS, TOPICS, Entry, Leased, Message, TopicStats
-from shared.timing import SYSTEM_CLOCK, Clock
 
 FORMAT = 1
 """Version of the spool's tables, kept in ``PRAGMA user_version``; another one is set aside."""

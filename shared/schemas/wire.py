@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
 
-from shared.timing import iso
+from shared.basics.timing import iso
 
 
 def _as_utc(moment: datetime) -> datetime:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from testcontainers.core.docker_client import DockerClient
 
-from shared.errors import EXIT_CONFIG, EXIT_UNAUTHORIZED
-from shared.programs import PROGRAMS
+from shared.basics.errors import EXIT_CONFIG, EXIT_UNAUTHORIZED
+from shared.process.programs import PROGRAMS
 from shared.schemas.parameters import PARAMETERS
 from tests.container.conftest import NewPod
 from tests.container.pod import AgentPod

@@ -11,8 +11,8 @@ from shared import __version__
 
 _LOADED_BUT_NOT_COMPILED = """
 import json, os, sys
-from shared import supervise
-from workers.__main__ import WORKERS
+from shared.process import supervise
+from workers.commands.__main__ import WORKERS
 supervise.preload([f"workers.{worker}.__main__" for worker in WORKERS])
 loaded = [getattr(module, "__cached__", None) for module in list(sys.modules.values())]
 print(json.dumps([len(loaded), [path for path in loaded if path and not os.path.exists(path)]]))

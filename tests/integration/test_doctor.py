@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from shared.kube.connection import Kube
-from shared.programs import PROGRAMS
+from shared.process.programs import PROGRAMS
 from tests.container.bundle import fill_in, kubectl
 from tests.integration.conftest import FAST
 from tests.sim.agent import ROOT, Agent
@@ -49,7 +49,7 @@ class Report:
 
 def run(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, with this environment and no other."""
-    command = [sys.executable, "-m", "workers", "doctor", *arguments]
+    command = [sys.executable, "-m", "workers.commands", "doctor", *arguments]
     environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **env}
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120)
 

@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from shared.errors import EXIT_CONFIG, EXIT_UNAUTHORIZED
+from shared.basics.errors import EXIT_CONFIG, EXIT_UNAUTHORIZED
 from shared.kube.connection import Kube
-from shared.programs import PROGRAMS
+from shared.process.programs import PROGRAMS
 from tests.integration.conftest import FAST
 from tests.sim.agent import CONF, ROOT, Agent, free_port
 from tests.sim.central.server import Central
@@ -131,7 +131,7 @@ def test_two_agents_run_on_one_machine(central: Central, kubeconfig: Path) -> No
 
 def test_wrong_settings_end_with_78_before_anything_starts(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "AGENT_RUN_DIR": str(tmp_path / "run"), "HEALTH_CHECK_PORT": "eighty"}
-    command = [sys.executable, "-m", "workers", "run", "-c", str(CONF)]
+    command = [sys.executable, "-m", "workers.commands", "run", "-c", str(CONF)]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == EXIT_CONFIG
     assert "HEALTH_CHECK_PORT='eighty'; expected a whole number from 0 to 65535" in done.stderr

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from shared.basics.errors import TemporaryError
+from shared.basics.timing import Backoff
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
 from shared.config import ApiKey
-from shared.errors import TemporaryError
-from shared.lifecycle import FIRST_RETRY, Loop
+from shared.process.lifecycle import FIRST_RETRY, Loop
 from shared.queue.client import QueueRefused
 from shared.queue.memory import MemoryQueue
 from shared.queue.store import Limits, Store
-from shared.timing import Backoff
 from tests.sim.central.server import Central
 from tests.unit.conftest import NOON, FakeClock
 from tests.unit.workers.event_watcher.conftest import occurrence

@@ -122,7 +122,7 @@ stderr_logfile={folder}/{name}.err
 
 PRELOADED = """
 import os, sys
-from shared.supervise import preload, supervise
+from shared.process.supervise import preload, supervise
 os.environ["LATE"] = "set after the start"
 preload([f"workers.{name}" for name in sys.argv[2:]])
 supervise(["-n", "-c", sys.argv[1]], "demo", "text")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.process.state import TASK
 from shared.queue.client import QueueClient
-from shared.state import TASK
 from tests.integration.shipped import BLOCKED, Shipped, shipped
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import FastClock, eventually, kube_of, settings_of

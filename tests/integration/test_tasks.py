@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from shared.basics.timing import iso
 from shared.schemas.tasks import TaskResult
-from shared.timing import iso
 from tests.integration.drain.fixtures import Start
 from tests.integration.drain.ground import Ground
 from tests.integration.drain.objects import Object, template, workload

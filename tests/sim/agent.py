@@ -57,7 +57,7 @@ class Agent:
 
     def start(self) -> Agent:
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "workers", "run", "-c", str(CONF)]
+        command = [sys.executable, "-m", "workers.commands", "run", "-c", str(CONF)]
         if not self.preload:
             command = [str(Path(sys.executable).parent / "supervisord"), "-n", "-c", str(CONF)]
         with self.log_path.open("ab") as log:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.programs import PROGRAMS
+from shared.process.programs import PROGRAMS
 from tests.container.bundle import rbac
 from tests.sim.agent import Agent
 from tests.sim.central.server import Central

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from shared.errors import AgentError
+from shared.basics.errors import AgentError
 from shared.kube.connection import MERGE_PATCH, Kube
 from shared.kube.errors import NotFound
 from shared.kube.nodes import Node, Nodes

@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from shared import config, telemetry
+from shared import config
+from shared.basics import telemetry
+from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.config import Settings
 from shared.kube.connection import Kube, Report
-from shared.lifecycle import Beats, Process
-from shared.programs import Programs
+from shared.process.lifecycle import Beats, Process
+from shared.process.programs import Programs
 from shared.queue.client import Queue
 from shared.queue.memory import MemoryQueue
-from shared.timing import SYSTEM_CLOCK, Clock
 from tests.sim.central.server import Central
 from tests.sim.kube.cluster import Cluster
 from tests.sim.kube.credentials import kubeconfig

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from shared import config, telemetry
+from shared import config
+from shared.basics import telemetry
 from shared.schemas.metrics import ClusterMetrics
 from shared.schemas.parameters import PARAMETERS
 from tests.sim.agent import ROOT

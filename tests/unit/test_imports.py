@@ -1,6 +1,6 @@
 """Imports point one way: workers → adapters (queue, central, kube) → the rest of shared → libraries.
 
-What is not in these tables is not allowed. An area is a package or, at the top of ``shared``, a module.
+What is not in these tables is not allowed. An area is a package, or a module of a room.
 """
 
 from __future__ import annotations
@@ -15,93 +15,110 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+ROOMS = {"shared.basics", "shared.process", "workers.commands"}
+"""Packages whose modules are areas of their own."""
+
 ADAPTERS = {"shared.queue", "shared.central", "shared.kube"}
-BASICS = {"shared", "shared.errors", "shared.state", "shared.timing"}
+BASICS = {"shared", "shared.basics.errors", "shared.process.state", "shared.basics.timing"}
 """What may be imported everywhere: words, keys and clocks."""
 
 MAY_IMPORT: dict[str, set[str]] = {
     # Basics import nothing but each other.
     "shared": set(),
-    "shared.errors": set(),
-    "shared.state": set(),
-    "shared.timing": set(),
+    "shared.basics": set(),
+    "shared.basics.errors": set(),
+    "shared.basics.timing": set(),
+    "shared.process": set(),
+    "shared.process.state": set(),
     # The contract, settings and what every process needs; no I/O but files.
     "shared.schemas": set(),
     "shared.config": {"shared.schemas"},
-    "shared.logs": set(),
-    "shared.telemetry": set(),
-    "shared.identity": set(),
-    "shared.transfer": set(),
+    "shared.basics.logs": set(),
+    "shared.basics.telemetry": set(),
+    "shared.process.identity": set(),
+    "shared.basics.transfer": set(),
     # Adapters. None knows another.
     "shared.queue": set(),
-    "shared.central": {"shared.config", "shared.telemetry", "shared.transfer"},
-    "shared.kube": {"shared.telemetry", "shared.transfer"},
-    "shared.programs": set(),
+    "shared.central": {"shared.config", "shared.basics.telemetry", "shared.basics.transfer"},
+    "shared.kube": {"shared.basics.telemetry", "shared.basics.transfer"},
+    "shared.process.programs": set(),
     # What is built on them for all workers.
-    "shared.refusals": {"shared.queue"},
-    "shared.lifecycle": {
+    "shared.process.refusals": {"shared.queue"},
+    "shared.process.lifecycle": {
         "shared.config",
-        "shared.identity",
-        "shared.logs",
-        "shared.programs",
+        "shared.process.identity",
+        "shared.basics.logs",
+        "shared.process.programs",
         "shared.queue",
-        "shared.telemetry",
+        "shared.basics.telemetry",
     },
-    "shared.supervise": {"shared.logs"},
+    "shared.process.supervise": {"shared.basics.logs"},
     # The workers: what each may know of the world is what it imports here.
-    "workers.health": {"shared.lifecycle", "shared.programs", "shared.queue", "shared.telemetry"},
+    "workers.health": {
+        "shared.process.lifecycle",
+        "shared.process.programs",
+        "shared.queue",
+        "shared.basics.telemetry",
+    },
     "workers.heartbeat": {
         "shared.central",
-        "shared.lifecycle",
-        "shared.logs",
+        "shared.process.lifecycle",
+        "shared.basics.logs",
         "shared.queue",
-        "shared.refusals",
+        "shared.process.refusals",
         "shared.schemas",
-        "shared.telemetry",
+        "shared.basics.telemetry",
     },
     "workers.event_watcher": {
         "shared.kube",
-        "shared.lifecycle",
+        "shared.process.lifecycle",
         "shared.queue",
         "shared.schemas",
-        "shared.telemetry",
+        "shared.basics.telemetry",
     },
-    "workers.metrics": {"shared.kube", "shared.lifecycle", "shared.queue", "shared.schemas", "shared.telemetry"},
+    "workers.metrics": {
+        "shared.kube",
+        "shared.process.lifecycle",
+        "shared.queue",
+        "shared.schemas",
+        "shared.basics.telemetry",
+    },
     "workers.task_runner": {
         "shared.central",
         "shared.config",
         "shared.kube",
-        "shared.lifecycle",
-        "shared.logs",
+        "shared.process.lifecycle",
+        "shared.basics.logs",
         "shared.queue",
-        "shared.refusals",
+        "shared.process.refusals",
         "shared.schemas",
-        "shared.telemetry",
+        "shared.basics.telemetry",
     },
     # Commands, not workers: they look at everything from outside.
-    "workers.doctor": {*ADAPTERS, "shared.config", "shared.identity", "shared.programs"},
-    "workers.__main__": {"shared.config", "shared.supervise", "workers.doctor"},
+    "workers.commands": set(),
+    "workers.commands.doctor": {*ADAPTERS, "shared.config", "shared.process.identity", "shared.process.programs"},
+    "workers.commands.__main__": {"shared.config", "shared.process.supervise", "workers.commands.doctor"},
     "workers": set(),
 }
 
 LIBRARIES: dict[str, set[str]] = {
     "kubernetes": {"shared.kube"},
-    "requests": {"shared.central", "workers.doctor"},
+    "requests": {"shared.central", "workers.commands.doctor"},
     "websocket": {"shared.central"},
-    "urllib3": {"shared.central", "shared.kube", "shared.transfer"},
+    "urllib3": {"shared.central", "shared.kube", "shared.basics.transfer"},
     "sqlite3": {"shared.queue"},
-    "supervisor": {"shared.supervise"},
-    "xmlrpc": {"shared.programs"},
-    "http": {"shared.programs", "workers.health"},
-    "prometheus_client": {"shared.telemetry", "workers.health"},
-    "pythonjsonlogger": {"shared.logs"},
+    "supervisor": {"shared.process.supervise"},
+    "xmlrpc": {"shared.process.programs"},
+    "http": {"shared.process.programs", "workers.health"},
+    "prometheus_client": {"shared.basics.telemetry", "workers.health"},
+    "pythonjsonlogger": {"shared.basics.logs"},
     "pydantic": {"shared.schemas", "workers.task_runner"},
     "msgspec": {"shared.queue", "shared.kube", "workers.event_watcher", "workers.task_runner"},
 }
 """Who may know a library: what it raises is translated there, and nowhere else is it heard of."""
 
 BUILDERS: dict[str, set[str]] = {
-    "Kube": {"workers/doctor/examine.py"},
+    "Kube": {"workers/commands/doctor/examine.py"},
     "CentralClient": set(),
     "TaskStream": set(),
     "Caller": set(),
@@ -109,16 +126,20 @@ BUILDERS: dict[str, set[str]] = {
     # The twin in memory is a store without a broker.
     "Store": {"shared/queue/memory.py"},
     # Every worker's __main__ begins with lifecycle.start(), which builds these for all five.
-    "QueueClient": {"shared/lifecycle.py", "workers/doctor/agent.py"},
-    "Programs": {"shared/lifecycle.py", "workers/doctor/agent.py"},
-    "config.load": {"shared/lifecycle.py", "workers/doctor/examine.py", "workers/doctor/laptop.py"},
+    "QueueClient": {"shared/process/lifecycle.py", "workers/commands/doctor/agent.py"},
+    "Programs": {"shared/process/lifecycle.py", "workers/commands/doctor/agent.py"},
+    "config.load": {
+        "shared/process/lifecycle.py",
+        "workers/commands/doctor/examine.py",
+        "workers/commands/doctor/laptop.py",
+    },
 }
 """Who, beside the ``__main__`` modules, may build adapters and settings. The doctor is a command of its own."""
 
 ENVIRONMENT: dict[str, str] = {
-    "shared/lifecycle.py": "hands it to config.load, and a log that says what is wrong needs CLUSTER_ID before that",
-    "shared/supervise.py": "gives a child that runs in place the environment that exec would have given it",
-    "workers/__main__.py": "hands it to config.load, and sets what supervisord and its children expect",
+    "shared/process/lifecycle.py": "hands it to config.load; a log that says what is wrong needs CLUSTER_ID first",
+    "shared/process/supervise.py": "gives a child that runs in place the environment that exec would have given it",
+    "workers/commands/__main__.py": "hands it to config.load, and sets what supervisord and its children expect",
 }
 """Who touches os.environ, and why shared/config.py does not do it for them."""
 
@@ -131,11 +152,11 @@ class Import(NamedTuple):
 
 
 def area_of(module: str) -> str:
-    """The package or top-level module that a dotted name belongs to."""
+    """The package, module at the top of ``shared``, or module of a room that a dotted name belongs to."""
     parts = module.split(".")
     if parts[0] not in ("shared", "workers"):
         return parts[0]
-    return ".".join(parts[:2])
+    return ".".join(parts[: 3 if ".".join(parts[:2]) in ROOMS else 2])
 
 
 def sources() -> Iterator[tuple[str, str, ast.Module]]:
@@ -159,7 +180,7 @@ def imports() -> Iterator[Import]:
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-                # "from shared import telemetry" may name a module or a name in the package.
+                # "from shared.basics import telemetry" may name a module or a name in the package.
                 names = [_module(node.module or "", alias.name) for alias in node.names]
             else:
                 continue
@@ -197,8 +218,13 @@ def test_the_table_allows_no_more_than_is_used(area: str) -> None:
     assert MAY_IMPORT[area] - used == set()
 
 
+def test_the_ground_stands_on_nothing() -> None:
+    for area in (area for area in MAY_IMPORT if area.startswith("shared.basics")):
+        assert {other for other in MAY_IMPORT[area] if not other.startswith("shared.basics")} == set()
+
+
 def test_no_worker_may_import_another_and_no_adapter_another() -> None:
-    workers = {area for area in MAY_IMPORT if area.startswith("workers.") and area != "workers.__main__"}
+    workers = {area for area in MAY_IMPORT if area.startswith("workers.") and area != "workers.commands.__main__"}
     for area in workers:
         assert MAY_IMPORT[area].isdisjoint(workers - {area})
     for adapter in ADAPTERS:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.basics.timing import iso
 from shared.schemas.events import ClusterEvent
-from shared.timing import iso
 from workers.event_watcher.aggregate import WINDOW_SECONDS
 
 LATENESS = timedelta(minutes=5)

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from shared import telemetry
+from shared.basics import telemetry
+from shared.basics.timing import Clock, iso, jittered
 from shared.kube.errors import Gone, KubeUnavailable
 from shared.kube.reads import Resource
+from shared.process.state import CHECKPOINT
 from shared.queue.client import Queue, value
 from shared.queue.messages import EVENTS
 from shared.schemas.events import ClusterEvent
-from shared.state import CHECKPOINT
-from shared.timing import Clock, iso, jittered
 from workers.event_watcher.aggregate import Aggregator, Allowance
 from workers.event_watcher.checkpoint import Checkpoint
 

@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from shared.errors import AgentError
+from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
 from shared.kube.nodes import Node, Nodes
 from shared.kube.objects import controller_of
 from shared.kube.pods import pod_path
 from shared.kube.reads import Resource
-from shared.lifecycle import Loop, Process, Worker
+from shared.process.lifecycle import Loop, Process, Worker
 from shared.schemas.events import ClusterEvent
 from workers.event_watcher.aggregate import Aggregator, Allowance
 from workers.event_watcher.objects import Event, Pod

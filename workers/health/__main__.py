@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
-from shared import lifecycle
+from shared.process import lifecycle
 from shared.queue.broker import Broker
 from shared.queue.store import Store
 from workers.health.worker import HealthWorker

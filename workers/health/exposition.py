@@ -9,13 +9,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from shared import telemetry
+from shared.basics import telemetry
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 """A sample's name and its labels, sorted."""
 
 Families = Mapping[str, Iterable[tuple[str, Mapping[str, str], float]]]
-"""What a worker publishes: family to samples (shared.telemetry.snapshot)."""
+"""What a worker publishes: family to samples (shared.basics.telemetry.snapshot)."""
 
 
 class Totals:

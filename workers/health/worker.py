@@ -6,13 +6,14 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from shared import __version__, telemetry
-from shared.errors import AgentError, TemporaryError
-from shared.lifecycle import Loop, Process, Worker
-from shared.programs import PROGRAMS, ProgramState, SupervisorUnavailable
+from shared import __version__
+from shared.basics import telemetry
+from shared.basics.errors import AgentError, TemporaryError
+from shared.process.lifecycle import Loop, Process, Worker
+from shared.process.programs import PROGRAMS, ProgramState, SupervisorUnavailable
+from shared.process.state import HEALTH, REGISTRATION, TELEMETRY, WORKER
 from shared.queue.client import value
 from shared.queue.messages import Entry
-from shared.state import HEALTH, REGISTRATION, TELEMETRY, WORKER
 from workers.health.exposition import Totals, render
 from workers.health.http import PROMETHEUS, Answer, EndpointServer, as_json
 from workers.health.rules import SILENCE, Verdict, WorkerFacts, judge, worker_state

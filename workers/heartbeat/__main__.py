@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from shared import lifecycle
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
+from shared.process import lifecycle
 from workers.heartbeat.delivery import Delivery
 from workers.heartbeat.worker import HeartbeatWorker
 

@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shared import telemetry
+from shared.basics import telemetry
+from shared.basics.errors import AuthenticationError, PermanentError, TemporaryError
+from shared.basics.logs import cut_middle
+from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.central.client import CentralClient
 from shared.central.verdicts import TooLarge
-from shared.errors import AuthenticationError, PermanentError, TemporaryError
-from shared.logs import cut_middle
 from shared.queue.client import Queue
 from shared.queue.messages import EVENTS, RESULTS, TOPICS, Leased
-from shared.timing import SYSTEM_CLOCK, Clock, Deadline
 
 LEASE_SECONDS = 120.0
 """Longer than any one delivery takes with its time-outs."""

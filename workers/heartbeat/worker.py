@@ -7,16 +7,17 @@ import logging
 import threading
 from typing import Any
 
-from shared import __version__, telemetry
+from shared import __version__
+from shared.basics import telemetry
+from shared.basics.errors import EXIT_UNAUTHORIZED, AgentError, AuthenticationError, PermanentError, TemporaryError
+from shared.basics.timing import Deadline, jittered
 from shared.central.client import CentralClient
 from shared.central.verdicts import NotOffered
-from shared.errors import EXIT_UNAUTHORIZED, AgentError, AuthenticationError, PermanentError, TemporaryError
-from shared.lifecycle import Loop, Process, Worker
+from shared.process.lifecycle import Loop, Process, Worker
+from shared.process.refusals import Refusal, clear_refusal, refusals, report_refusal
+from shared.process.state import CLUSTER, HEALTH, REGISTRATION
 from shared.queue.client import value
-from shared.refusals import Refusal, clear_refusal, refusals, report_refusal
 from shared.schemas.agent import Deregistration, Heartbeat, Registration
-from shared.state import CLUSTER, HEALTH, REGISTRATION
-from shared.timing import Deadline, jittered
 from workers.heartbeat.delivery import Delivery
 
 _CLUSTER_WAIT = 3.0

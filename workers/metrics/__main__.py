@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from shared import USER_AGENT, lifecycle
+from shared import USER_AGENT
 from shared.kube.connection import Kube
+from shared.process import lifecycle
 from workers.metrics.worker import MetricsWorker
 
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from shared import telemetry
+from shared.basics import telemetry
+from shared.basics.timing import jittered
 from shared.kube.connection import Hangup
 from shared.kube.errors import Gone, KubeUnavailable
 from shared.kube.reads import Change, Page, Resource
-from shared.timing import jittered
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from shared.errors import AgentError
+from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
 from shared.kube.objects import Meta, Struct
 from shared.kube.reads import Resource

@@ -8,17 +8,17 @@ import threading
 from collections import Counter
 from typing import Any
 
-from shared import telemetry
-from shared.errors import AgentError, TemporaryError
+from shared.basics import telemetry
+from shared.basics.errors import AgentError, TemporaryError
+from shared.basics.timing import iso, jittered
 from shared.kube.connection import Kube
 from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import PATH as PODS
 from shared.kube.reads import Resource
-from shared.lifecycle import Loop, Process, Worker
+from shared.process.lifecycle import Loop, Process, Worker
+from shared.process.state import CLUSTER, DRAIN_ENDED
 from shared.queue.messages import METRICS
 from shared.schemas.metrics import ClusterMetrics
-from shared.state import CLUSTER, DRAIN_ENDED
-from shared.timing import iso, jittered
 from workers.metrics.follow import Followed
 from workers.metrics.price_table import PriceTable
 from workers.metrics.prices import GIB, OverrideFile, Price, price

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from shared import USER_AGENT, lifecycle
+from shared import USER_AGENT
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
 from shared.central.stream import TaskStream
 from shared.kube.connection import Kube
+from shared.process import lifecycle
 from workers.task_runner.evictor import PARALLEL
 from workers.task_runner.runner import Runner
 from workers.task_runner.worker import TaskRunner

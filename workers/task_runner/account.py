@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from shared.timing import Clock
+from shared.basics.timing import Clock
 
 MAX_BYTES = 64 * 1024
 """Size of a result's logs in UTF-8; the middle is cut, because the plan is at the top and the end matters."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import uuid
 
-from shared.errors import AgentError
+from shared.basics.errors import AgentError
+from shared.basics.timing import Clock, iso
 from shared.kube.connection import Kube
 from shared.kube.errors import Forbidden
 from shared.kube.nodes import Node
-from shared.timing import Clock, iso
 
 NAMESPACE = "default"
 """Where Events about objects without a namespace live."""

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.timing import Backoff, Clock, Deadline
 from shared.config import Settings
-from shared.errors import PermanentError, TemporaryError
 from shared.kube.connection import Kube
 from shared.kube.errors import Forbidden
 from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import Pods
 from shared.schemas.tasks import Task
-from shared.timing import Backoff, Clock, Deadline
 from workers.task_runner.account import Account
 from workers.task_runner.announce import Announcer
 from workers.task_runner.evictor import Evictor

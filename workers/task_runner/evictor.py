@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from shared import logs
+from shared.basics import logs
+from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.kube.connection import Kube
 from shared.kube.errors import NotFound
 from shared.kube.evictions import Outcome, Verdict, delete, evict
 from shared.kube.pods import Pod, Pods
-from shared.timing import SYSTEM_CLOCK, Clock
 
 PARALLEL = 24
 """Requests under way at once: at 100 ms each, more than the default rate of 100 a second can use."""

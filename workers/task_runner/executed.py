@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from shared.state import EXECUTED
+from shared.process.state import EXECUTED
 
 BLOCK = 200
 """Ids in a block."""

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared import logs
-from shared.errors import PermanentError, TemporaryError
+from shared.basics import logs
+from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.timing import Backoff
 from shared.kube.connection import Hangup
 from shared.kube.errors import Gone
 from shared.kube.pods import Pod, Pods
-from shared.timing import Backoff
 
 _WATCH_SECONDS = 300.0
 

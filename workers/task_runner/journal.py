@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from shared.logs import cut_middle
+from shared.basics.logs import cut_middle
+from shared.basics.timing import iso
+from shared.process.state import EXECUTED, TASK
 from shared.queue.client import Queue, value
 from shared.queue.messages import RESULTS
 from shared.schemas.tasks import Task, TaskResult
-from shared.state import EXECUTED, TASK
-from shared.timing import iso
 from workers.task_runner.executed import Executed
 
 FINISHED_KEPT = 500

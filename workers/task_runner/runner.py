@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared import logs, telemetry
+from shared.basics import logs, telemetry
+from shared.basics.errors import AgentError, TemporaryError
+from shared.basics.timing import SYSTEM_CLOCK, Backoff, Clock, Deadline
 from shared.config import Settings
-from shared.errors import AgentError, TemporaryError
 from shared.kube.connection import Kube, bounded_by
+from shared.process.state import DRAIN_ENDED
 from shared.queue.client import Queue
 from shared.queue.messages import RESULTS
 from shared.schemas.parameters import PARAMETERS, Parameters
 from shared.schemas.tasks import Status, Task, TaskResult
-from shared.state import DRAIN_ENDED
-from shared.timing import SYSTEM_CLOCK, Backoff, Clock, Deadline
 from workers.task_runner import guards
 from workers.task_runner.account import Account
 from workers.task_runner.announce import Announcer

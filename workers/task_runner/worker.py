@@ -6,15 +6,15 @@ import logging
 import random
 import threading
 
+from shared.basics.errors import AuthenticationError, TemporaryError
+from shared.basics.telemetry import RECONNECTS, STREAM_CONNECTED
+from shared.basics.timing import jittered
 from shared.central.client import CentralClient
 from shared.central.stream import PushedCancel, PushedTask, TaskStream, parse
-from shared.errors import AuthenticationError, TemporaryError
-from shared.lifecycle import Loop, Process, Worker
+from shared.process.lifecycle import Loop, Process, Worker
+from shared.process.refusals import clear_refusal, report_refusal
+from shared.process.state import REGISTRATION
 from shared.queue.client import value
-from shared.refusals import clear_refusal, report_refusal
-from shared.state import REGISTRATION
-from shared.telemetry import RECONNECTS, STREAM_CONNECTED
-from shared.timing import jittered
 from workers.task_runner.context import HandedBack, Suspended
 from workers.task_runner.intake import by_urgency
 from workers.task_runner.runner import Runner

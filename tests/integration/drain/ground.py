@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from shared.errors import AgentError
+from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
 from shared.kube.errors import NotFound
 from tests.integration.drain import objects

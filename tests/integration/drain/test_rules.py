@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from shared.basics.timing import iso
 from shared.kube.evictions import Verdict, evict
 from shared.kube.pods import Pods
-from shared.timing import iso
 from tests.integration.drain import objects
 from tests.integration.drain.fixtures import Start
 from tests.integration.drain.ground import Ground

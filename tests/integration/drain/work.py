@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from shared.basics.timing import SYSTEM_CLOCK, Clock, iso
 from shared.kube.connection import JSON, Answer, Kube
 from shared.queue.memory import MemoryQueue
 from shared.queue.messages import RESULTS
 from shared.schemas.tasks import TaskResult
-from shared.timing import SYSTEM_CLOCK, Clock, iso
 from tests.unit.conftest import FastClock, settings_of
 from workers.task_runner.context import Suspended
 from workers.task_runner.evictor import PARALLEL

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared import telemetry
+from shared.basics import telemetry
 from tests.container.bundle import COMPONENTS
 from tests.unit.bundle.conftest import Run
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from shared import config
+from shared.basics.errors import ConfigurationError
 from shared.config import ApiKey, Settings, Tasks, load, parse_flag, reference
-from shared.errors import ConfigurationError
 from shared.schemas.events import EVENT_TYPES
 from shared.schemas.parameters import PARAMETERS
 

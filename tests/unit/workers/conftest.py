@@ -12,8 +12,8 @@ from xmlrpc.server import SimpleXMLRPCDispatcher, SimpleXMLRPCRequestHandler
 
 import pytest
 
-from shared.errors import AgentError
-from shared.programs import PROGRAMS
+from shared.basics.errors import AgentError
+from shared.process.programs import PROGRAMS
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import eventually
 

@@ -8,13 +8,13 @@ import threading
 from typing import Any
 from urllib.parse import quote
 
-from shared.errors import AgentError, PermanentError, TemporaryError
+from shared.basics.errors import AgentError, PermanentError, TemporaryError
+from shared.basics.timing import Deadline
 from shared.kube.errors import NotFound
 from shared.kube.evictions import Verdict, evict
 from shared.kube.nodes import Node
 from shared.kube.pods import Pod, on_node
 from shared.schemas.parameters import DrainNode
-from shared.timing import Deadline
 from workers.task_runner.context import Context, OutOfTime, Stopped, Suspended, TaskFailed
 from workers.task_runner.follower import Broken, Follower, Listed
 from workers.task_runner.operations.cordon_node import NodeGone, cordon, identity_mismatch

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from shared.basics.timing import Deadline
 from shared.kube.errors import NotFound
 from shared.kube.pods import MIRROR, Pod, Pods
 from shared.schemas.parameters import ReschedulePod
-from shared.timing import Deadline
 from workers.task_runner.context import Context, Stopped, TaskFailed
 from workers.task_runner.follower import Broken, Follower, Listed, Removed, Seen
 from workers.task_runner.journal import REPLACEMENT

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from shared import USER_AGENT
+from shared.basics.errors import AuthenticationError, PermanentError, TemporaryError
 from shared.central import client as client_module
 from shared.central.client import MAX_BODY, CentralClient
 from shared.central.identity import Caller
 from shared.central.verdicts import NotOffered, TooLarge
 from shared.config import ApiKey
-from shared.errors import AuthenticationError, PermanentError, TemporaryError
 from tests.sim.central.server import Central
 from tests.unit.conftest import Dripping, OddServer, counted, http
 

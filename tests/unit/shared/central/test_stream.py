@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import USER_AGENT
+from shared.basics.errors import AuthenticationError, TemporaryError
 from shared.central.identity import Caller
 from shared.central.stream import MAX_FRAME, Push, PushedCancel, PushedTask, TaskStream, Unknown, parse
 from shared.config import ApiKey
-from shared.errors import AuthenticationError, TemporaryError
 from tests.sim.central.server import Central
 from tests.unit.conftest import OddServer, eventually, http
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
 from shared.central.verdicts import LONGEST_RETRY_AFTER, NotOffered, NotUnderstood, TooLarge, error_of, retry_after
-from shared.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
 from tests.unit.conftest import NOON, FakeClock
 
 CALLS = ("tasks", "result", "metrics", "events", "heartbeat", "register", "deregister", "stream")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import TemporaryError
+from shared.basics.errors import TemporaryError
 from shared.kube import connection
 from shared.kube.connection import MAX_BODY, MAX_LINE, Hangup, Kube
 from shared.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeUnavailable, NotFound, Unauthorized

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import AgentError, PermanentError, TemporaryError
+from shared.basics.errors import AgentError, PermanentError, TemporaryError
 from shared.kube.errors import (
     Conflict,
     Forbidden,

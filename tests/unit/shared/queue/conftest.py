@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.queue.broker import Broker
 from shared.queue.client import Queue, QueueClient
 from shared.queue.memory import MemoryQueue
 from shared.queue.messages import Leased
 from shared.queue.store import Limits, Store
-from shared.timing import SYSTEM_CLOCK, Clock
 from tests.unit.conftest import FakeClock
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import PermanentError, TemporaryError
+from shared.basics.errors import PermanentError, TemporaryError
 from shared.queue import client as client_module
 from shared.queue.client import QueueClient, QueueRefused, QueueUnavailable, _limit, raise_for, value
 from shared.queue.frames import MAX_FRAME, FrameError, pack

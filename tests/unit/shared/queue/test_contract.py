@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import PermanentError
+from shared.basics.errors import PermanentError
 from shared.queue.client import Queue, QueueClient, QueueRefused, value
 from shared.queue.memory import MemoryQueue
 from tests.unit.conftest import FakeClock, eventually

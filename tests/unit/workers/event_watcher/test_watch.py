@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.basics.timing import SYSTEM_CLOCK, iso
 from shared.kube.connection import Kube
 from shared.kube.errors import KubeUnavailable
 from shared.kube.nodes import Node, Nodes
@@ -22,7 +23,6 @@ from shared.queue.memory import MemoryQueue
 from shared.queue.messages import Put, Reply, Request
 from shared.queue.store import Limits, Store
 from shared.schemas.events import ClusterEvent
-from shared.timing import SYSTEM_CLOCK, iso
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import NOON, FakeClock, OddServer, counted, eventually, http, kube_of
 from tests.unit.workers.conftest import Looping

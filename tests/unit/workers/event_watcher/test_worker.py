@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.kube.connection import Kube
-from shared.lifecycle import Process
+from shared.process.lifecycle import Process
 from shared.queue.memory import MemoryQueue
 from shared.schemas.events import ClusterEvent
 from tests.sim.kube.cluster import Cluster

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.programs import PROGRAMS
+from shared.process.programs import PROGRAMS
 from tests.sim.agent import ROOT
 from workers.health.rules import SILENCE, START_ALLOWANCE, Verdict, WorkerFacts, judge, worker_state
 

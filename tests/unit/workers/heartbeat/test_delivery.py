@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from shared.basics.errors import AgentError, AuthenticationError, TemporaryError
+from shared.basics.timing import Backoff
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
 from shared.config import ApiKey
-from shared.errors import AgentError, AuthenticationError, TemporaryError
-from shared.lifecycle import FIRST_RETRY
+from shared.process.lifecycle import FIRST_RETRY
 from shared.queue.client import QueueClient, QueueUnavailable
 from shared.queue.memory import MemoryQueue
-from shared.timing import Backoff
 from tests.sim.central.server import Central
 from tests.unit.conftest import NOON, FakeClock, counted
 from tests.unit.shared.queue.conftest import RunningBroker

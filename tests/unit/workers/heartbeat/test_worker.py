@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from shared.basics.errors import EXIT_UNAUTHORIZED, AuthenticationError, PermanentError, TemporaryError
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
-from shared.errors import EXIT_UNAUTHORIZED, AuthenticationError, PermanentError, TemporaryError
-from shared.lifecycle import Process
-from shared.programs import SupervisorUnavailable
+from shared.process.lifecycle import Process
+from shared.process.programs import SupervisorUnavailable
+from shared.process.refusals import refusals
+from shared.process.state import CLUSTER, HEALTH, REFUSED, REGISTRATION
 from shared.queue.client import value
 from shared.queue.memory import MemoryQueue
-from shared.refusals import refusals
-from shared.state import CLUSTER, HEALTH, REFUSED, REGISTRATION
 from tests.sim.central.server import Central
 from tests.unit.conftest import FakeClock, counted, process_of
 from tests.unit.workers.conftest import FakeSupervisord

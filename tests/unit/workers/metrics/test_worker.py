@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from shared.kube.connection import Kube
-from shared.lifecycle import Process
+from shared.process.lifecycle import Process
+from shared.process.state import CLUSTER, DRAIN_ENDED
 from shared.queue.client import QueueRefused, value
 from shared.queue.memory import MemoryQueue
 from shared.queue.store import Limits
 from shared.schemas.metrics import ClusterMetrics
-from shared.state import CLUSTER, DRAIN_ENDED
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import counted, eventually, process_of
 from tests.unit.workers.conftest import Looping

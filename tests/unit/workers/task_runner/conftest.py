@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.basics.timing import Clock, Deadline
 from shared.kube.connection import Kube
 from shared.kube.pods import Pod
 from shared.schemas.tasks import Task
-from shared.timing import Clock, Deadline
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import FastClock, kube_of, settings_of
 from workers.task_runner.account import Account

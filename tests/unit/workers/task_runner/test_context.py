@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import PermanentError, TemporaryError
+from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.timing import Clock, Deadline
 from shared.kube.connection import Kube
 from shared.kube.errors import Forbidden
-from shared.timing import Clock, Deadline
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import FakeClock
 from tests.unit.workers.task_runner.conftest import Work

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import TemporaryError
+from shared.basics.errors import TemporaryError
 from shared.queue.client import value
 from shared.queue.memory import MemoryQueue
 from shared.queue.store import Limits

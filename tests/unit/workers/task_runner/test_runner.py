@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import TemporaryError
+from shared.basics.errors import TemporaryError
 from shared.kube.connection import Kube
 from shared.queue.client import value
 from shared.queue.memory import MemoryQueue

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from shared.basics.errors import AuthenticationError, TemporaryError
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
 from shared.central.stream import TaskStream
 from shared.config import ApiKey
-from shared.errors import AuthenticationError, TemporaryError
 from shared.kube.connection import Kube
-from shared.lifecycle import Process
+from shared.process.lifecycle import Process
+from shared.process.state import REFUSED, REGISTRATION
 from shared.queue.memory import MemoryQueue
-from shared.state import REFUSED, REGISTRATION
 from tests.sim.central.server import Central
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import counted, eventually, process_of

@@ -1,0 +1,1 @@
+"""What a person runs: cloudoptim-agent and its commands."""

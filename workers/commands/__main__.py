@@ -1,0 +1,99 @@
+"""The command ``cloudoptim-agent``: run the agent, examine an installation, or say the version."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from shared import __version__
+from shared.basics.errors import EXIT_CONFIG, ConfigurationError
+
+WORKERS = ("health", "heartbeat", "event_watcher", "metrics", "task_runner")
+_CONF = "supervisord.conf"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the command line and do it; the process's exit status."""
+    parser = argparse.ArgumentParser(prog="cloudoptim-agent", description="The CloudOptim client agent.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_parser = commands.add_parser("run", help="run supervisord with the five workers, in the foreground")
+    run_parser.add_argument("-c", "--configuration", type=Path, help=f"default: {_CONF} here or beside the code")
+    doctor_parser = commands.add_parser("doctor", help="check the whole installation, and say what to do")
+    doctor_parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    commands.add_parser("version", help="print the version")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "version":
+        print(__version__)
+        return 0
+    if arguments.command == "doctor":
+        return doctor(arguments.json)
+    return run(arguments.configuration)
+
+
+def doctor(in_json: bool) -> int:
+    """Examine the installation, print the findings; 1 when something failed."""
+    from workers.commands.doctor.examine import examine
+    from workers.commands.doctor.findings import as_json, as_table, exit_status
+
+    findings = list(examine(os.environ))
+    print(as_json(findings) if in_json else as_table(findings))
+    return exit_status(findings)
+
+
+def run(configuration: Path | None) -> int:
+    """Check the settings, then supervise the workers until told to stop.
+
+    Returns 78 when the settings are wrong, a worker's fatal status where one left it, else 0.
+    """
+    # As PID 1 a signal without a handler is ignored, and importing takes seconds under a small CPU limit.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    from shared import config
+    from shared.process import supervise
+
+    try:
+        settings = config.load(os.environ)
+        conf = _find(configuration)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(f"cloudoptim-agent: {problem}", file=sys.stderr)
+        return EXIT_CONFIG
+    agent = settings.agent
+    try:
+        agent.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        agent.fatal_file.unlink(missing_ok=True)
+    except OSError as error:
+        print(f"cloudoptim-agent: AGENT_RUN_DIR={agent.run_dir} cannot be used: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    os.environ["AGENT_RUN_DIR"] = os.environ["TMPDIR"] = str(agent.run_dir)
+    # supervisord looks the command `python` up before it forks; it has to find this one.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    supervise.preload([*(f"workers.{worker}.__main__" for worker in WORKERS), "encodings.ascii"])
+    supervise.supervise(["-n", "-c", str(conf)], agent.cluster_id, agent.log_format)
+    return _fatal_status(agent.fatal_file)
+
+
+def _find(configuration: Path | None) -> Path:
+    beside_the_code = Path(__file__).resolve().parent.parent / _CONF
+    candidates = [configuration] if configuration else [Path(_CONF).absolute(), beside_the_code]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise ConfigurationError([f"{candidates[0]} does not exist; give its path with -c"])
+
+
+def _fatal_status(path: Path) -> int:
+    """The exit status a worker left for the whole agent, or 0."""
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["status"])
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The API server, the objects of the bundle, and metrics.k8s.io."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from shared.basics.errors import AgentError
+from shared.kube.connection import Kube
+from shared.kube.errors import Forbidden, NotFound
+from workers.commands.doctor.access import ACCOUNT, NAMESPACE
+from workers.commands.doctor.central import check_clock
+from workers.commands.doctor.findings import Finding, fail, ok, unknown, warn
+
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_CORE = f"/api/v1/namespaces/{NAMESPACE}"
+
+CONFIG_MAP = f"{_CORE}/configmaps/cloudoptim-client-config"
+SECRET = f"{_CORE}/secrets/cloudoptim-client-secret"
+_DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{ACCOUNT}"
+
+_BUNDLE = (
+    ("configmap", CONFIG_MAP),
+    ("secret", SECRET),
+    ("serviceaccount", f"{_CORE}/serviceaccounts/{ACCOUNT}"),
+    ("clusterrole", f"{_RBAC}/clusterroles/{ACCOUNT}"),
+    ("clusterrolebinding", f"{_RBAC}/clusterrolebindings/{ACCOUNT}"),
+)
+
+_APPLY = "kubectl apply -k k8s/"
+
+
+def check_api_server(kube: Kube) -> Iterator[Finding]:
+    """Whether it answers, its version, and its clock."""
+    try:
+        answer = kube.exchange("GET", "/version")
+        version = json.loads(answer.body).get("gitVersion", "?")
+    except (AgentError, ValueError) as error:
+        advice = "in the pod: is the ServiceAccount's token mounted, and egress open? on a laptop: is KUBECONFIG right?"
+        yield fail("kubernetes api", str(error), advice)
+        return
+    yield ok("kubernetes api", f"answers, version {version}")
+    yield from check_clock("kubernetes clock", answer.headers.get("Date"))
+
+
+def check_bundle(kube: Kube, inside: bool) -> Iterator[Finding]:
+    """Whether the bundle's objects are there. The agent itself may not read most of them, and need not."""
+    for name, path in _BUNDLE:
+        found = _read(kube, path)
+        if isinstance(found, NotFound):
+            yield fail(name, "is not there", _APPLY)
+        elif isinstance(found, Forbidden):
+            detail = "the agent may not read it, and need not" if inside else "may not be read by this user"
+            yield unknown(name, detail)
+        elif isinstance(found, AgentError):
+            yield unknown(name, str(found))
+        else:
+            yield ok(name, "is there")
+    yield _check_deployment(_read(kube, _DEPLOYMENT))
+
+
+def _check_deployment(found: dict[str, Any] | AgentError) -> Finding:
+    if isinstance(found, NotFound):
+        return fail("deployment", "is not there", _APPLY)
+    if isinstance(found, AgentError):
+        return unknown("deployment", str(found))
+    if found.get("spec", {}).get("replicas", 1) == 0:
+        advice = f"kubectl -n {NAMESPACE} scale deployment/{ACCOUNT} --replicas=1"
+        return fail("deployment", "is scaled to 0: no agent runs", advice)
+    if found.get("status", {}).get("readyReplicas", 0):
+        return ok("deployment", "is there, its pod is ready")
+    advice = f"kubectl -n {NAMESPACE} describe pod -l app={ACCOUNT}; then its log"
+    return fail("deployment", "is there, but no pod is ready", advice)
+
+
+def check_usage(kube: Kube) -> Iterator[Finding]:
+    """Whether metrics.k8s.io tells utilisation."""
+    found = _read(kube, "/apis/metrics.k8s.io/v1beta1/nodes")
+    advice = "install metrics-server to see utilisation; everything else works without it"
+    if isinstance(found, AgentError):
+        yield warn("metrics.k8s.io", f"no usage: {found}", advice)
+    else:
+        yield ok("metrics.k8s.io", f"tells the usage of {len(found.get('items', []))} nodes")
+
+
+def check_pod(kube: Kube) -> Iterator[Finding]:
+    """From a laptop: the agent's pod, and its /ready through the API server."""
+    pods = _read(kube, f"{_CORE}/pods?labelSelector=app%3D{ACCOUNT}")
+    if isinstance(pods, AgentError):
+        yield unknown("pod", str(pods))
+        return
+    if not pods.get("items"):
+        yield fail("pod", "there is none", f"kubectl -n {NAMESPACE} describe replicaset -l app={ACCOUNT}")
+    for pod in pods.get("items", []):
+        name, phase = pod["metadata"]["name"], pod.get("status", {}).get("phase", "?")
+        waits = [why for status in _containers(pod) if (why := (status.get("state") or {}).get("waiting"))]
+        if phase == "Running" and not waits:
+            yield ok("pod", f"{name} is Running")
+        else:
+            why = "; ".join(f"{wait.get('reason', '?')} {wait.get('message', '')}".strip() for wait in waits)
+            yield fail(
+                "pod", f"{name} is {phase}: {why or 'see its events'}", f"kubectl -n {NAMESPACE} describe pod {name}"
+            )
+        yield from _restarts(pod)
+        yield _check_ready(kube, name)
+
+
+def _check_ready(kube: Kube, pod: str) -> Finding:
+    """/ready through the API server, which takes the right to get pods/proxy."""
+    answer = kube.exchange("GET", f"{_CORE}/pods/{pod}:8080/proxy/ready")
+    try:
+        said = json.loads(answer.body)
+    except ValueError:
+        said = {}
+    if answer.status == 200 and said.get("ready"):
+        return ok("/ready", json.dumps(said))
+    if "ready" in said:
+        return fail("/ready", "; ".join(said.get("reasons", [])) or "not ready", "the reasons say what is wrong")
+    return unknown("/ready", f"cannot be asked through the API server: {answer.status}", "run the doctor in the pod")
+
+
+def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(pod.get("status", {}).get("containerStatuses") or [])
+
+
+def _restarts(pod: dict[str, Any]) -> Iterator[Finding]:
+    for status in _containers(pod):
+        ended = (status.get("lastState") or {}).get("terminated")
+        if not ended:
+            continue
+        reason, message = ended.get("reason", "?"), ended.get("message", "")
+        advice = "raise the memory limit, and report it" if reason == "OOMKilled" else "see the message and the log"
+        yield warn("restarts", f"{status.get('restartCount')}, the last for {reason} {message}".strip(), advice)
+
+
+def _read(kube: Kube, path: str) -> dict[str, Any] | AgentError:
+    try:
+        found: dict[str, Any] = json.loads(kube.get(path))
+    except AgentError as error:
+        return error
+    except ValueError as error:
+        return NotFound(f"{path}: {error}")
+    return found
