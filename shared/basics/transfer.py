@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import socket
 import threading
@@ -29,6 +30,9 @@ ONE_FRESH_CONNECTION = Retry(
 """A keep-alive connection that the other side closed shows only when it is used: one fresh one is tried at once, and
 there is no retry besides. The default sleeps through three 429s without a word, and a Retry-After heeded there turns
 an answer into an error without it."""
+
+MAX_HEAD = 64 * 1024
+"""Bytes of an answer's status line and headers together. http.client itself takes a hundred lines of 64 KiB each."""
 
 _CHUNK = 256 * 1024
 
@@ -113,7 +117,37 @@ def _shut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
+class _Head:
+    """The beginning of an answer, line by line, and no more of it than ``MAX_HEAD`` bytes."""
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+        self._left = MAX_HEAD
+
+    def readline(self, size: int) -> bytes:
+        line: bytes = self._whole.readline(min(size, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.HTTPException(f"status line and headers of more than {MAX_HEAD} bytes")
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+
+class _Response(http.client.HTTPResponse):
+    def begin(self) -> None:
+        whole: Any = self.fp
+        head: Any = _Head(whole)
+        self.fp = head
+        super().begin()
+        if self.fp is head:  # Else it was closed: there is no body.
+            self.fp = whole
+
+
 class _Severable(HTTPConnection):
+    response_class = _Response
+
     def _new_conn(self) -> socket.socket:
         connection = super()._new_conn()
         _attach(connection)

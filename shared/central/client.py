@@ -7,6 +7,7 @@ import json
 import logging
 import string
 from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote
 
@@ -53,6 +54,8 @@ class CentralClient:
         self._clock = clock
         self._takes_gzip = False
         self._session = requests.Session()
+        # Nothing here needs a cookie. Kept ones come back with each call until a proxy refuses its headers' size.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         # All calls bear repeating: GET, or POST with an Idempotency-Key.
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=1, max_retries=ONE_FRESH_CONNECTION))

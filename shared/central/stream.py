@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import websocket
+import websocket._handshake as websocket_handshake
+import websocket._http as websocket_http
 from requests.structures import CaseInsensitiveDict
 
 from shared.basics.errors import AgentError, TemporaryError
@@ -27,11 +29,16 @@ as long."""
 MAX_FRAME = 1024 * 1024
 """Bytes in one message; a task is a few hundred."""
 
+MAX_HANDSHAKE = 64 * 1024
+"""Bytes of the answer to the handshake, the page with which it may be refused included."""
+
 _CONNECT_TIMEOUT = 10.0
 """Seconds for each step of the handshake."""
 
 _OPEN_SECONDS = 30.0
 """For all of them: a server that drips its answer is as good as none."""
+
+_SWITCHING_PROTOCOLS = 101
 
 
 @dataclass(frozen=True)
@@ -148,18 +155,14 @@ class TaskStream:
         watchdog.daemon = True
         watchdog.start()
         try:
-            self._socket.connect(
-                self._url,
-                header=[*(f"{name}: {value}" for name, value in headers.items()), f"User-Agent: {agent}"],
-                suppress_origin=True,
-                redirect_limit=0,
+            answer = self._socket.open(
+                self._url, [*(f"{name}: {value}" for name, value in headers.items()), f"User-Agent: {agent}"]
             )
+            if answer.status != _SWITCHING_PROTOCOLS:  # A redirect: no exception to websocket-client.
+                raise _refusal(answer.status, answer.headers)
         except websocket.WebSocketBadStatusException as error:
             raise _refusal(error.status_code, error.resp_headers or {}) from error
         except (websocket.WebSocketException, ssl.SSLError, OSError, ValueError) as error:
-            answer = self._socket.handshake_response
-            if answer is not None:  # A redirect: no exception of its own to websocket-client.
-                raise _refusal(answer.status, answer.headers) from error
             raise TemporaryError(f"Central's stream is not reachable: {type(error).__name__}: {error}") from error
         finally:
             watchdog.cancel()
@@ -197,6 +200,21 @@ class _Connection(websocket.WebSocket):
         self._read_length = buffer.recv_length
         buffer.recv_length = self._recv_length
 
+    def open(self, url: str, headers: list[str]) -> Any:
+        """Connect and shake hands, once; the answer, which may be a redirect.
+
+        websocket-client's own ``connect`` follows redirects, key and all, and reads an answer of any size. The jar in
+        which it keeps the cookies of all connections cannot be turned off, so it is emptied.
+        """
+        self.sock, address = websocket_http.connect(url, self.sock_opt, websocket_http.proxy_info(), None)  # type: ignore[no-untyped-call]
+        answered: Any = _Answered(self.sock, MAX_HANDSHAKE)
+        try:
+            answer = websocket_handshake.handshake(answered, url, *address, header=headers, suppress_origin=True)
+        finally:
+            websocket_handshake.CookieJar.jar.clear()
+        self.connected = True
+        return answer
+
     def recv_frame(self) -> Any:
         frame: Any = super().recv_frame()  # type: ignore[no-untyped-call]  # so websocket-client leaves it
         self._begun = None
@@ -224,3 +242,21 @@ class _Connection(websocket.WebSocket):
     def _check(size: int) -> None:
         if size > MAX_FRAME:
             raise websocket.WebSocketPayloadException(f"a message of {size} bytes or more")
+
+
+class _Answered:
+    """A socket of which at most ``limit`` bytes are read."""
+
+    def __init__(self, connection: Any, limit: int) -> None:
+        self._connection = connection
+        self._limit = self._left = limit
+
+    def recv(self, size: int) -> bytes:
+        data: bytes = self._connection.recv(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise websocket.WebSocketPayloadException(f"an answer of more than {self._limit} bytes")
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)

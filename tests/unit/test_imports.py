@@ -109,7 +109,7 @@ LIBRARIES: dict[str, set[str]] = {
     "sqlite3": {"shared.queue"},
     "supervisor": {"shared.process.supervise"},
     "xmlrpc": {"shared.process.programs"},
-    "http": {"shared.process.programs", "workers.health"},
+    "http": {"shared.basics.transfer", "shared.central", "shared.process.programs", "workers.health"},
     "prometheus_client": {"shared.basics.telemetry", "workers.health"},
     "pythonjsonlogger": {"shared.basics.logs"},
     "pydantic": {"shared.schemas", "workers.task_runner"},

@@ -13,6 +13,7 @@ import pytest
 
 from shared import USER_AGENT
 from shared.basics.errors import AuthenticationError, PermanentError, TemporaryError
+from shared.basics.transfer import MAX_HEAD
 from shared.central import client as client_module
 from shared.central.client import MAX_BODY, CentralClient
 from shared.central.identity import Caller
@@ -138,6 +139,34 @@ def test_nonsense_is_an_error_that_may_pass(body: bytes) -> None:
         with pytest.raises(TemporaryError, match="list of tasks is not") as raised:
             client.tasks()
         assert len(str(raised.value)) < 400
+
+
+# -- headers --------------------------------------------------------------------------------------
+
+
+def test_no_cookie_is_kept() -> None:
+    """They would all come back with each call, until a proxy's limit of headers refuses every call."""
+    answers = [http(200, headers={"Set-Cookie": f"name-{number}=value; Path=/"}) for number in range(3)]
+    with OddServer(*answers) as server, closing(client_of(server.url)) as client:
+        for _ in answers:
+            client.tasks()
+        assert [b"cookie" in request.lower() for request in server.requests] == [False] * 3
+        assert len(client._session.cookies) == 0
+
+
+@pytest.mark.parametrize("lines", [3, 90])
+def test_an_answer_with_huge_headers_is_not_read_to_its_end(lines: int) -> None:
+    """http.client takes a hundred lines of 64 KiB."""
+    heavy = {f"X-{number}": "x" * (MAX_HEAD // lines) for number in range(lines)}
+    refused = pytest.raises(TemporaryError, match=f"status line and headers of more than {MAX_HEAD} bytes")
+    with OddServer(http(200, b"[]", heavy)) as server, closing(client_of(server.url)) as client, refused:
+        client.tasks()
+
+
+def test_headers_as_large_as_allowed_pass() -> None:
+    heavy = {f"X-{number}": "x" * 1000 for number in range(MAX_HEAD // 1024)}
+    with OddServer(http(200, b"[]", heavy)) as server, closing(client_of(server.url)) as client:
+        assert client.tasks() == []
 
 
 # -- compression ----------------------------------------------------------------------------------

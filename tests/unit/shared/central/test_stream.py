@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shared import USER_AGENT
 from shared.basics.errors import AuthenticationError, TemporaryError
 from shared.central.identity import Caller
-from shared.central.stream import MAX_FRAME, Push, PushedCancel, PushedTask, TaskStream, Unknown, parse
+from shared.central.stream import MAX_FRAME, MAX_HANDSHAKE, Push, PushedCancel, PushedTask, TaskStream, Unknown, parse
 from shared.config import ApiKey
 from tests.sim.central.server import Central
 from tests.unit.conftest import OddServer, eventually, http
@@ -156,6 +156,33 @@ def test_a_refused_handshake_may_ask_for_patience(status: int) -> None:
 def test_a_redirected_handshake_says_where_to() -> None:
     redirect = http(302, headers={"Location": "https://new.example.com"})
     with OddServer(redirect) as server, pytest.raises(TemporaryError, match=r"redirects to https://new\.example\.com"):
+        next(stream_to(server.url).frames())
+
+
+def test_no_redirect_is_followed_and_no_cookie_kept() -> None:
+    """websocket-client has one jar of cookies for the whole process, and would take the key to wherever it is sent."""
+    with OddServer(http(200)) as there:
+        cookie = {"Location": there.url, "Set-Cookie": "name=value; Domain=127.0.0.1"}
+        with OddServer(http(302, headers=cookie)) as here, closing(stream_to(here.url)) as stream:
+            for _ in range(2):
+                with pytest.raises(TemporaryError, match="redirects to"):
+                    next(stream.frames())
+        assert [b"cookie" in request.lower() for request in here.requests] == [False, False]
+        assert there.requests == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(101, headers={f"X-{number}": "x" * 1000 for number in range(70)}),
+        http(101, headers={"X": "x" * (MAX_HANDSHAKE + 1)}),
+        http(503, b"x" * MAX_HANDSHAKE),
+    ],
+    ids=["headers", "a header", "body"],
+)
+def test_an_answer_to_the_handshake_is_not_read_to_its_end_when_it_is_huge(answer: bytes) -> None:
+    refused = pytest.raises(TemporaryError, match=f"an answer of more than {MAX_HANDSHAKE} bytes")
+    with OddServer(answer) as server, refused:
         next(stream_to(server.url).frames())
 
 
