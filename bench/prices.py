@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.report import Figure, report
-from workers.metrics.price_table import ON_DEMAND, SHIPPED, SPOT, PriceTable
+from workers.metrics.pricing.table import ON_DEMAND, SHIPPED, SPOT, PriceTable
 
 KNOWN = Path(__file__).parent / "data" / "known_prices.csv"
 

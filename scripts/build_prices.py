@@ -16,7 +16,7 @@ from typing import Any
 
 from scripts.prices import aws, azure, gcp
 from scripts.prices.table import Listing, Source, render
-from workers.metrics.price_table import ON_DEMAND, SHIPPED, SPOT
+from workers.metrics.pricing.table import ON_DEMAND, SHIPPED, SPOT
 
 _COLLECTED = {
     # libcloud's azure_linux: unchanged since it first appeared in 3.2.0, whose pricing.json says so

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from workers.metrics.price_table import FORMAT
+from workers.metrics.pricing.table import FORMAT
 
 Prices = Mapping[str, Mapping[str, float]]
 """Region to instance type to dollars an hour, spelt as the labels of Kubernetes nodes spell them."""
@@ -31,7 +31,7 @@ class Source(NamedTuple):
 
 
 def render(sources: Iterable[Source], listings: Iterable[Listing]) -> str:
-    """The table's text, as workers/metrics/price_table.py reads it; regions without a plausible price are left out."""
+    """The text that workers/metrics/pricing/table.py reads; regions without a plausible price are left out."""
     lines = [FORMAT]
     lines += ["\t".join(("source", *source)) for source in sorted(sources)]
     regions = sorted(

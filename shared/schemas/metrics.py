@@ -29,6 +29,12 @@ class ClusterMetrics(Outgoing):
     not_ready_node_count: int
     unknown_capacity_node_count: int
     """Nodes with no capacity label at all; counted as on-demand above."""
+    virtual_node_count: int
+    """Virtual kubelets and AWS Fargate: no machines, so in no other count of nodes, in no capacity and no cost."""
+    kwok_node_count: int
+    """Simulated nodes, likewise apart."""
+    accelerators_by_type: dict[str, int]
+    """GPUs and other accelerators of the nodes by model, or by the name of the resource where nobody says the model."""
     nodes_by_instance_type: dict[str, int]
     nodes_by_zone: dict[str, int]
 
@@ -51,6 +57,7 @@ class ClusterMetrics(Outgoing):
     on_demand_cost_per_hour: float
     cost_per_hour_by_instance_type: dict[str, float]
     priced_node_count_by_source: dict[str, int]
-    """Nodes by where their price comes from: ``override``, ``table``, ``fallback`` and so on."""
+    """Nodes by where their price comes from: ``override``, ``table``, ``fallback`` and so on; ``unknown`` ones add
+    nothing to the cost."""
     prices_as_of: str | None
     """Date of the price table used for any node, or null."""

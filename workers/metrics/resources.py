@@ -15,6 +15,8 @@ from shared.kube.quantity import parse_quantity
 NANO = 1_000_000_000
 """CPU is counted in whole nanocores, the finest a quantity can say, so that sums by difference are exact."""
 
+GIB = 2**30
+
 
 class Requirements(Struct, frozen=True):
     requests: dict[str, str] | None = None

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from shared.schemas.metrics import ClusterMetrics
-from workers.metrics.capacity import Capacity
-from workers.metrics.prices import GIB, Price
-from workers.metrics.resources import NANO, Amount
+from workers.metrics.capacity import Capacity, Kind
+from workers.metrics.pricing.price import Price, dollars
+from workers.metrics.resources import GIB, NANO, Amount
 from workers.metrics.totals import NodeRecord, NodeTotals, PodTotals
 
 Pricer = Callable[[NodeRecord], Price]
@@ -28,42 +28,56 @@ def take_sample(
     prices_as_of: str | None,
 ) -> ClusterMetrics:
     """All fields of SPEC section 5. Cores and GiB are rounded to 6 digits, dollars too."""
-    kinds: Counter[Capacity] = Counter()
+    kinds: Counter[Kind] = Counter()
+    capacities: Counter[Capacity] = Counter()
     types: Counter[str] = Counter()
     zones: Counter[str] = Counter()
     sources: Counter[str] = Counter()
-    cost: dict[bool, float] = {True: 0.0, False: 0.0}
-    cost_by_type: dict[str, float] = {}
+    cards: Counter[str] = Counter()
+    cost: Counter[bool] = Counter()
+    cost_by_type: Counter[str] = Counter()
     cpu = memory = ready = 0
     for record in nodes.nodes.values():
         what, instance_type = record.identity, record.identity.instance_type or UNTYPED
-        kinds[what.capacity] += 1
+        kinds[what.kind] += 1
+        if what.kind is not Kind.MACHINE:
+            continue
+        capacities[what.capacity] += 1
         types[instance_type] += 1
         zones[what.zone or UNTYPED] += 1
         ready += record.ready
         cpu += record.allocatable.cpu
         memory += record.allocatable.memory
+        for accelerator in what.accelerators:
+            cards[accelerator.model or accelerator.resource] += accelerator.cards
         price = price_of(record)
         sources[price.source] += 1
-        cost[what.capacity is Capacity.SPOT] += price.dollars
-        cost_by_type[instance_type] = cost_by_type.get(instance_type, 0.0) + price.dollars
-    known = [(usage[name], nodes.nodes[name].allocatable) for name in usage if name in nodes.nodes]
-    spot = kinds[Capacity.SPOT]
+        cost[what.capacity is Capacity.SPOT] += price.nanodollars or 0
+        cost_by_type[instance_type] += price.nanodollars or 0
+    known = [
+        (usage[name], record.allocatable)
+        for name, record in nodes.nodes.items()
+        if name in usage and record.identity.kind is Kind.MACHINE
+    ]
+    machines, spot = kinds[Kind.MACHINE], capacities[Capacity.SPOT]
     return ClusterMetrics(
         cluster_id=cluster_id,
         timestamp=timestamp,
-        node_count=len(nodes),
+        node_count=machines,
         spot_node_count=spot,
-        on_demand_node_count=len(nodes) - spot,
+        on_demand_node_count=machines - spot,
         total_cpu_cores=_cores(cpu),
         total_memory_gb=_gib(memory),
         allocated_cpu_cores=_cores(pods.requests.cpu),
         allocated_memory_gb=_gib(pods.requests.memory),
         pod_count=len(pods),
-        current_cost_per_hour=round(cost[True] + cost[False], 6),
+        current_cost_per_hour=dollars(cost[True] + cost[False]),
         ready_node_count=ready,
-        not_ready_node_count=len(nodes) - ready,
-        unknown_capacity_node_count=kinds[Capacity.UNKNOWN],
+        not_ready_node_count=machines - ready,
+        unknown_capacity_node_count=capacities[Capacity.UNKNOWN],
+        virtual_node_count=kinds[Kind.VIRTUAL],
+        kwok_node_count=kinds[Kind.KWOK],
+        accelerators_by_type=dict(cards),
         nodes_by_instance_type=dict(types),
         nodes_by_zone=dict(zones),
         cpu_utilization_percent=_percent((used.cpu, allocatable.cpu) for used, allocatable in known),
@@ -76,9 +90,9 @@ def take_sample(
         unknown_pod_count=pods.phases["Unknown"],
         limit_cpu_cores=_cores(pods.limits.cpu),
         limit_memory_gb=_gib(pods.limits.memory),
-        spot_cost_per_hour=round(cost[True], 6),
-        on_demand_cost_per_hour=round(cost[False], 6),
-        cost_per_hour_by_instance_type={name: round(dollars, 6) for name, dollars in cost_by_type.items()},
+        spot_cost_per_hour=dollars(cost[True]),
+        on_demand_cost_per_hour=dollars(cost[False]),
+        cost_per_hour_by_instance_type={name: dollars(part) for name, part in cost_by_type.items()},
         priced_node_count_by_source=dict(sources),
         prices_as_of=prices_as_of,
     )

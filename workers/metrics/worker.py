@@ -20,8 +20,11 @@ from shared.process.state import CLUSTER, DRAIN_ENDED
 from shared.queue.messages import METRICS
 from shared.schemas.metrics import ClusterMetrics
 from workers.metrics.follow import Followed
-from workers.metrics.price_table import PriceTable
-from workers.metrics.prices import GIB, OverrideFile, Price, price
+from workers.metrics.pricing.owner import OverrideFile
+from workers.metrics.pricing.price import Price
+from workers.metrics.pricing.pricer import price
+from workers.metrics.pricing.table import PriceTable
+from workers.metrics.resources import GIB
 from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeRecord, NodeTotals, Pod, PodTotals
 from workers.metrics.usage import read_usage

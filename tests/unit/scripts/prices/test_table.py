@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.prices.table import Listing, Source, render
-from workers.metrics.price_table import PriceTable
+from workers.metrics.pricing.table import PriceTable
 
 _AWS = Source("aws", "2025-03-02", "apache-libcloud 3.9.1, moto 5.2.5")
 _GCP = Source("gcp", "2024-01-23", "skrooge 1.1.0")

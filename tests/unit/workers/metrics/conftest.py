@@ -10,7 +10,7 @@ from shared.kube.nodes import Node
 from shared.schemas.metrics import ClusterMetrics
 from tests.unit.conftest import NOON
 from workers.metrics.capacity import Capacity, Identity
-from workers.metrics.prices import Price
+from workers.metrics.pricing.price import Price
 from workers.metrics.resources import PodSpec
 from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeTotals, Pod, PodTotals
@@ -20,7 +20,7 @@ LINUX = Identity("aws", "eu-west-1", "eu-west-1a", "m5.large", Capacity.ON_DEMAN
 
 def empty_sample() -> ClusterMetrics:
     """A sample of a cluster without anything in it."""
-    return take_sample("demo", NOON, NodeTotals(), PodTotals(), {}, lambda record: Price(0.0, "fallback"), None)
+    return take_sample("demo", NOON, NodeTotals(), PodTotals(), {}, lambda record: Price(0, "fallback"), None)
 
 
 def spec(
@@ -62,12 +62,15 @@ def node(
     ready: bool = True,
     cpu: str = "2",
     memory: str = "8Gi",
+    annotations: dict[str, str] | None = None,
+    extended: dict[str, str] | None = None,
 ) -> Node:
+    """A node; ``extended`` resources beside CPU and memory."""
     content = {
-        "metadata": {"name": name, "labels": labels or {}},
+        "metadata": {"name": name, "labels": labels or {}, "annotations": annotations or {}},
         "spec": {"providerID": provider_id},
         "status": {
-            "allocatable": {"cpu": cpu, "memory": memory},
+            "allocatable": {"cpu": cpu, "memory": memory, **(extended or {})},
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
         },
     }

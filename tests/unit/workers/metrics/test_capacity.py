@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.workers.metrics.conftest import node
-from workers.metrics.capacity import Capacity, Identity, capacity, identity, provider
+from workers.metrics.capacity import HYBRID, Capacity, Identity, Kind, capacity, identity, provider
 
 SPOT, ON_DEMAND, UNKNOWN = Capacity.SPOT, Capacity.ON_DEMAND, Capacity.UNKNOWN
 
@@ -64,6 +66,10 @@ NODES: dict[str, tuple[dict[str, str], Capacity]] = {
     "old EC2 on demand": ({"lifecycle": "OnDemand"}, ON_DEMAND),
     "shouting": ({"node.kubernetes.io/lifecycle": "SPOT"}, SPOT),
     "nothing at all": ({}, UNKNOWN),
+    "OpenShift machine": ({"machine.openshift.io/interruptible-instance": ""}, SPOT),
+    "OpenShift, ROSA": ({"node-role.kubernetes.io/spot-worker": ""}, SPOT),
+    "kOps, by hand": ({"spot": "yes"}, SPOT),
+    "plain lifecycle": ({"lifecycle": "Spot"}, SPOT),
     "a value nobody knows": ({"karpenter.sh/capacity-type": "leased"}, UNKNOWN),
     "a value nobody knows, and one somebody does": (
         {"karpenter.sh/capacity-type": "leased", "node.kubernetes.io/lifecycle": "spot"}, SPOT),
@@ -98,6 +104,10 @@ def test_the_owners_own_label_comes_before_all_others() -> None:
     assert capacity({}, own) is UNKNOWN
 
 
+def test_the_owners_label_is_compared_without_regard_to_case() -> None:
+    assert capacity({"Team.io/Pool": "CHEAP"}, ("team.io/pool", "Cheap")) is SPOT
+
+
 @pytest.mark.parametrize(
     ("provider_id", "name"),
     [
@@ -109,11 +119,55 @@ def test_the_owners_own_label_comes_before_all_others() -> None:
         ("kind://docker/kind/kind-control-plane", "kind"),
         ("k3s://node-1", "k3s"),
         ("AWS:///x", "aws"),
+        ("cn-hangzhou.i-bp1f2c5e6d7a8b9c0d1e", "alibaba"),
+        ("alicloud://cn-beijing.i-2zeabcdefgh", "alibaba"),
+        ("qcloud:///800002/ins-abc", "tencent"),
+        ("eks-hybrid:///eu-west-1/cluster/mi-0abc", HYBRID),
+        ("3fa85f64-5717-4562-b3fc-2c963f66afa6", ""),
         ("", ""),
     ],
 )
 def test_the_provider_is_in_the_provider_id(provider_id: str, name: str) -> None:
-    assert provider(provider_id) == name
+    assert provider(provider_id, {}) == name
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        ({"eks.amazonaws.com/nodegroup": "ng"}, "aws"),
+        ({"eks.amazonaws.com/compute-type": "hybrid", "eks.amazonaws.com/hybrid-credential-provider": "ssm"}, HYBRID),
+        ({"karpenter.k8s.aws/instance-family": "m5"}, "aws"),
+        ({"cloud.google.com/gke-nodepool": "pool-1"}, "gcp"),
+        ({"kubernetes.azure.com/agentpool": "np"}, "azure"),
+        ({"oci.oraclecloud.com/fault-domain": "FAULT-DOMAIN-1"}, "oci"),
+        ({"alibabacloud.com/nodepool-id": "np123"}, "alibaba"),
+        ({"doks.digitalocean.com/node-pool": "pool"}, "digitalocean"),
+        ({"kubernetes.io/os": "linux", "cloud.google.com/team": "web"}, ""),
+    ],
+)
+def test_or_in_the_labels_that_only_one_providers_nodes_have(labels: dict[str, str], name: str) -> None:
+    assert provider("", labels) == name
+    assert provider("aws:///eu-west-1a/i-0abc", labels) == "aws", "the provider id comes first"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"labels": {"type": "virtual-kubelet", "kubernetes.io/role": "agent"}}, Kind.VIRTUAL),
+        ({"labels": {"type": "Virtual-Kubelet"}}, Kind.VIRTUAL),
+        ({"labels": {"liqo.io/type": "virtual-node"}}, Kind.VIRTUAL),
+        ({"labels": {"eks.amazonaws.com/compute-type": "fargate"}}, Kind.VIRTUAL),
+        ({"provider_id": "ocid1.virtualnode.oc1.phx.aaaa"}, Kind.VIRTUAL),
+        ({"labels": {"type": "kwok"}}, Kind.KWOK),
+        ({"annotations": {"kwok.x-k8s.io/node": "fake"}}, Kind.KWOK),
+        ({"provider_id": "kwok://node-1"}, Kind.KWOK),
+        ({"labels": {"type": "worker"}}, Kind.MACHINE),
+        ({"labels": {"eks.amazonaws.com/compute-type": "auto"}}, Kind.MACHINE),
+        ({"labels": EKS_COMMON}, Kind.MACHINE),
+    ],
+)
+def test_whether_there_is_a_machine(given: dict[str, Any], expected: Kind) -> None:
+    assert identity(node(**given)).kind is expected
 
 
 def test_an_identity_is_what_the_labels_say() -> None:

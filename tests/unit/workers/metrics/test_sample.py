@@ -8,7 +8,7 @@ from shared.schemas.metrics import ClusterMetrics
 from tests.unit.conftest import NOON
 from tests.unit.workers.metrics.conftest import empty_sample, node, pod
 from workers.metrics.capacity import Capacity
-from workers.metrics.prices import Price
+from workers.metrics.pricing.price import UNPRICED, Price, nano
 from workers.metrics.resources import Amount
 from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeRecord, NodeTotals, PodTotals
@@ -20,7 +20,7 @@ GIB = 2**30
 def priced(record: NodeRecord) -> Price:
     """On-demand a dollar, spot a tenth; the price of what has no type is a guess."""
     dollars = 0.1 if record.identity.capacity is Capacity.SPOT else 1.0
-    return Price(dollars, "table" if record.identity.instance_type else "fallback")
+    return Price(nano(dollars), "table" if record.identity.instance_type else "fallback")
 
 
 def sample(nodes: NodeTotals, pods: PodTotals | None = None, usage: dict[str, Amount] | None = None) -> ClusterMetrics:
@@ -55,6 +55,35 @@ def test_cost() -> None:
     assert taken.cost_per_hour_by_instance_type == {"m5.large": 0.2, "c5.xlarge": 1.0, "unknown": 1.0}
     assert taken.priced_node_count_by_source == {"table": 3, "fallback": 1}
     assert taken.prices_as_of == "2025-03-02"
+
+
+def test_nodes_that_are_no_machines_are_counted_apart_and_add_nothing() -> None:
+    nodes = cluster()
+    before = sample(nodes)
+    nodes.put(node("aci", {"type": "virtual-kubelet"}, provider_id="", cpu="10000", memory="4Ti"))
+    nodes.put(node("fargate", {**LABELS, "eks.amazonaws.com/compute-type": "fargate"}, cpu="4"))
+    nodes.put(node("fake", {"type": "kwok"}, cpu="64"))
+    taken = sample(nodes, usage={"aci": Amount(1, 1)})
+    assert (taken.virtual_node_count, taken.kwok_node_count) == (2, 1)
+    apart = {"virtual_node_count": 0, "kwok_node_count": 0}
+    assert taken.model_copy(update=apart) == before
+
+
+def test_a_price_nobody_knows_adds_nothing_and_is_counted() -> None:
+    nodes = NodeTotals()
+    nodes.put(node("a", LABELS))
+    taken = take_sample("demo", NOON, nodes, PodTotals(), {}, lambda record: UNPRICED, None)
+    assert taken.current_cost_per_hour == 0
+    assert taken.priced_node_count_by_source == {"unknown": 1}
+
+
+def test_accelerators() -> None:
+    nodes = NodeTotals()
+    labels = {"cloud.google.com/gke-accelerator": "nvidia-tesla-v100"}
+    for number in range(2):
+        nodes.put(node(f"v100-{number}", labels, extended={"nvidia.com/gpu": "4"}))
+    nodes.put(node("mig", extended={"nvidia.com/mig-1g.5gb": "7"}))
+    assert sample(nodes).accelerators_by_type == {"nvidia-tesla-v100": 8, "nvidia.com/mig-1g.5gb": 7}
 
 
 def test_pods() -> None:
@@ -99,7 +128,7 @@ def test_figures_are_rounded_to_six_digits() -> None:
     nodes = NodeTotals()
     for number in range(3):
         nodes.put(node(f"n{number}", LABELS, cpu="1234567n", memory="1"))
-    taken = take_sample("demo", NOON, nodes, PodTotals(), {}, lambda record: Price(0.1, "table"), None)
+    taken = take_sample("demo", NOON, nodes, PodTotals(), {}, lambda record: Price(nano(0.1), "table"), None)
     assert taken.total_cpu_cores == 0.003704
     assert taken.total_memory_gb == 0.0
     assert taken.current_cost_per_hour == 0.3

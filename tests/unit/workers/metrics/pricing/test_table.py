@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.metrics.price_table import FORMAT, ON_DEMAND, SHIPPED, SPOT, PriceTable
+from workers.metrics.pricing.table import FORMAT, ON_DEMAND, SHIPPED, SPOT, PriceTable
 
 _LINES = [
     FORMAT,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from tests.unit.workers.metrics.conftest import LINUX
 from workers.metrics.capacity import Capacity, Identity
-from workers.metrics.price_table import FORMAT, PriceTable
-from workers.metrics.prices import NO_OVERRIDES, OverrideFile, Overrides, Price, parse_overrides, price
+from workers.metrics.pricing.owner import NO_OVERRIDES, OverrideFile, Overrides, parse_overrides
+from workers.metrics.pricing.price import Price, nano
+from workers.metrics.pricing.pricer import price
+from workers.metrics.pricing.table import FORMAT, PriceTable
 from workers.metrics.resources import Amount
 
 TWO_CPUS_EIGHT_GIB = Amount(2_000_000_000, 8 * 2**30)
@@ -39,8 +41,8 @@ def of(node: Identity, table: PriceTable, overrides: Overrides = NO_OVERRIDES, f
 
 
 def about(dollars: float, source: str) -> Price:
-    """A price to compare with: ``dollars``, give or take what floats do."""
-    return Price(cast(float, pytest.approx(dollars)), source)
+    """A price to compare with."""
+    return Price(nano(dollars), source)
 
 
 # -- which source ---------------------------------------------------------------------------------
@@ -48,27 +50,27 @@ def about(dollars: float, source: str) -> Price:
 
 def test_the_owners_price_comes_first(table: PriceTable) -> None:
     own = Overrides({"m5.large": 0.07}, {"m5.large": 0.01})
-    assert of(LINUX, table, own) == Price(0.07, "override")
-    assert of(SPOT, table, own) == Price(0.01, "override")
+    assert of(LINUX, table, own) == about(0.07, "override")
+    assert of(SPOT, table, own) == about(0.01, "override")
 
 
 def test_the_owners_price_for_the_region_comes_before_that_for_all(table: PriceTable) -> None:
     own = Overrides({"m5.large": 0.07, "eu-west-1/m5.large": 0.08, "us-east-1/m5.large": 0.06}, {})
-    assert of(LINUX, table, own) == Price(0.08, "override")
-    assert of(LINUX._replace(region="ap-south-1"), table, own) == Price(0.07, "override")
+    assert of(LINUX, table, own) == about(0.08, "override")
+    assert of(LINUX._replace(region="ap-south-1"), table, own) == about(0.07, "override")
 
 
 def test_the_owners_price_may_be_zero(table: PriceTable) -> None:
-    assert of(LINUX, table, Overrides({"m5.large": 0.0}, {})) == Price(0.0, "override")
+    assert of(LINUX, table, Overrides({"m5.large": 0.0}, {})) == about(0.0, "override")
 
 
 def test_the_table_comes_next(table: PriceTable) -> None:
-    assert of(LINUX, table) == Price(0.1, "table")
-    assert of(SPOT, table) == Price(0.04, "table")
+    assert of(LINUX, table) == about(0.1, "table")
+    assert of(SPOT, table) == about(0.04, "table")
 
 
 def test_a_node_of_unknown_capacity_is_priced_as_on_demand(table: PriceTable) -> None:
-    assert of(LINUX._replace(capacity=Capacity.UNKNOWN), table) == Price(0.1, "table")
+    assert of(LINUX._replace(capacity=Capacity.UNKNOWN), table) == about(0.1, "table")
 
 
 def test_a_spot_price_nobody_knows_is_a_part_of_the_on_demand_price(table: PriceTable) -> None:
@@ -109,13 +111,13 @@ def test_the_tables_prices_are_those_of_linux(table: PriceTable) -> None:
     windows = LINUX._replace(os="windows")
     assert of(windows, table).source == "fallback"
     assert of(windows._replace(capacity=Capacity.SPOT), table).source == "fallback"
-    assert of(windows, table, Overrides({"m5.large": 0.3}, {})) == Price(0.3, "override")
+    assert of(windows, table, Overrides({"m5.large": 0.3}, {})) == about(0.3, "override")
 
 
 def test_a_node_that_says_nothing_is_priced_all_the_same(table: PriceTable) -> None:
     nothing = Identity("", "", "", "", Capacity.UNKNOWN, "linux")
     assert of(nothing, table) == about(2 * 0.031611 + 8 * 0.004237, "fallback")
-    assert price(nothing, Amount(0, 0), NO_OVERRIDES, table, 0.35) == Price(0.0, "fallback")
+    assert price(nothing, Amount(0, 0), NO_OVERRIDES, table, 0.35) == about(0.0, "fallback")
 
 
 # -- the owner's file -----------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""What a node costs an hour, and where the figure comes from."""
