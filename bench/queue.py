@@ -18,8 +18,9 @@ from pathlib import Path
 from bench.report import Figure, report
 from shared.queue.broker import Broker
 from shared.queue.client import QueueClient
+from shared.queue.limits import Limits
 from shared.queue.messages import RESULTS
-from shared.queue.store import Limits, Store
+from shared.queue.store import Store
 
 BODY = b'{"x":"' + b"a" * 1000 + b'"}'
 BATCH = 50

@@ -18,10 +18,11 @@ import msgspec
 
 from shared.basics.errors import AgentError
 from shared.basics.timing import SYSTEM_CLOCK, Clock
+from shared.queue.errors import InvalidRequest, NoRoom, QueueFull, SpoolCorrupt
 from shared.queue.frames import MAX_FRAME, RECEIVE, FrameError, FrameReader, pack
 from shared.queue.handler import answer, nothing
 from shared.queue.messages import Ack, Bury, Lease, Release, Reply, Request, WatchState, encoder, request_decoder
-from shared.queue.store import InvalidRequest, NoRoom, QueueFull, SpoolCorrupt, Store
+from shared.queue.store import Store
 
 MAX_CONNECTIONS = 256
 """The five workers have a few each; more is somebody's mistake."""

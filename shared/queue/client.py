@@ -101,13 +101,23 @@ class Queue(ABC):
         self.call(SetState(_raw(values), durable), patience)
 
     def get_state(self, prefix: str, patience: float = PATIENCE) -> dict[str, Entry]:
-        """Entries by key, of all keys that start with ``prefix``."""
-        return {entry.key: entry for entry in self.call(GetState(prefix), patience).entries}
+        """Entries by key, of all keys that start with ``prefix``, however many pages they fill.
+
+        What is set while the pages are read may be among them or not.
+        """
+        entries: dict[str, Entry] = {}
+        after: str | None = None
+        while True:
+            reply = self.call(GetState(prefix, after), patience)
+            entries.update((entry.key, entry) for entry in reply.entries)
+            if not reply.more:
+                return entries
+            after = reply.entries[-1].key
 
     def watch_state(self, prefix: str, version: int, wait: float) -> tuple[dict[str, Entry], int]:
         """Entries changed after ``version`` (0: all) and the version to go on from; empty after ``wait`` s.
 
-        A removed key comes as null.
+        A removed key comes as null. When there is more than a page, the rest is newer than that version.
         """
         reply = self.call(WatchState(prefix, version, wait), PATIENCE)
         return {entry.key: entry for entry in reply.entries}, reply.version

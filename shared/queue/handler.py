@@ -40,12 +40,13 @@ def answer(store: Store, request: Request) -> Reply | None:
         elif isinstance(request, SetState):
             store.set_state(request.values, request.durable)
         elif isinstance(request, GetState):
-            return Reply(entries=store.get_state(request.prefix), version=store.version)
+            entries, more = store.get_state(request.prefix, request.after)
+            return Reply(entries=entries, more=more, version=store.version)
         elif isinstance(request, WatchState):
             # A version from the future is that of a broker before the clock was set back.
             newer_than = request.version if request.version <= store.version else 0
-            entries = store.get_state(request.prefix, newer_than)
-            return Reply(entries=entries, version=store.version) if entries else None
+            entries, version = store.changes(request.prefix, newer_than)
+            return Reply(entries=entries, version=version) if entries else None
         elif isinstance(request, Stats):
             return Reply(stats=store.stats())
     return Reply()

@@ -8,9 +8,11 @@ import time
 from shared.basics.errors import AgentError
 from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.queue.client import PATIENCE, Queue, QueueRefused
+from shared.queue.errors import InvalidRequest
 from shared.queue.handler import answer, nothing
+from shared.queue.limits import Limits
 from shared.queue.messages import Lease, Reply, Request, WatchState
-from shared.queue.store import InvalidRequest, Limits, Store
+from shared.queue.store import Store
 
 
 class MemoryQueue(Queue):

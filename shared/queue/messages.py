@@ -93,13 +93,14 @@ class SetState(msgspec.Struct, frozen=True, tag="set"):
 
 
 class GetState(msgspec.Struct, frozen=True, tag="get"):
-    """All entries whose key starts with ``prefix``."""
+    """A page of the entries whose key starts with ``prefix`` and comes behind ``after``, in the order of keys."""
 
     prefix: str
+    after: str | None = None
 
 
 class WatchState(msgspec.Struct, frozen=True, tag="watch"):
-    """Entries under ``prefix`` newer than ``version``; wait up to ``wait`` seconds for one."""
+    """Entries under ``prefix`` newer than ``version``, oldest change first; wait up to ``wait`` seconds for one."""
 
     prefix: str
     version: int
@@ -134,6 +135,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """``full``, ``invalid`` or ``failed``: what sort of error."""
     leased: list[Leased] = []
     entries: list[Entry] = []
+    more: bool = False
+    """The entries are a page with others behind it."""
     version: int = 0
     stats: dict[str, TopicStats] = {}
 

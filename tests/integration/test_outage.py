@@ -18,8 +18,9 @@ from shared.central.identity import Caller
 from shared.config import ApiKey
 from shared.process.lifecycle import FIRST_RETRY, Loop
 from shared.queue.client import QueueRefused
+from shared.queue.limits import Limits
 from shared.queue.memory import MemoryQueue
-from shared.queue.store import Limits, Store
+from shared.queue.store import Store
 from tests.sim.central.server import Central
 from tests.unit.conftest import NOON, FakeClock
 from tests.unit.workers.event_watcher.conftest import occurrence

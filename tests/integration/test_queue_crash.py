@@ -23,7 +23,8 @@ from shared.queue.broker import MAX_CONNECTIONS
 from shared.queue.client import Queue, QueueClient, QueueRefused, QueueUnavailable, value
 from shared.queue.frames import pack
 from shared.queue.messages import Stats, encoder
-from shared.queue.store import FORMAT, Store
+from shared.queue.spool import FORMAT
+from shared.queue.store import Store
 from tests.sim.agent import ROOT, Agent
 from tests.sim.central.server import Central
 from tests.sim.kube.cluster import Cluster
@@ -213,7 +214,7 @@ def test_whatever_the_instant_of_its_death_nothing_accepted_is_lost_and_nothing_
             _check(story, here / "spool.sqlite")
             shutil.rmtree(here)
     functions = {place.partition(":")[0] for place in places}
-    assert {"store.put", "store.set_state", "store.lease", "store.ack", "store._remove", "store.commit"} <= functions
+    assert {"topics.put", "retained.set", "topics.lease", "topics.ack", "topics._remove", "store.commit"} <= functions
     assert {"broker._read", "broker._turn", "broker._commit", "broker._queue", "broker._write"} <= functions
     assert len(places) > 100
 
@@ -228,7 +229,7 @@ class _Impatient(QueueClient):
 def _check(story: Story, spool: Path) -> None:
     store = Store(spool)
     found = keys(store)
-    finished = {entry.key.removeprefix("task/") for entry in store.get_state("task/")}
+    finished = {entry.key.removeprefix("task/") for entry in store.get_state("task/")[0]}
     sure = [key for key in story.put if key not in story.acknowledged and key != story.in_doubt]
     assert [key for key in found if key != story.in_doubt] == sure
     assert found.count(story.in_doubt) <= 1

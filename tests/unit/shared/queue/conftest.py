@@ -13,9 +13,10 @@ import pytest
 from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.queue.broker import Broker
 from shared.queue.client import Queue, QueueClient
+from shared.queue.limits import Limits
 from shared.queue.memory import MemoryQueue
 from shared.queue.messages import Leased
-from shared.queue.store import Limits, Store
+from shared.queue.store import Store
 from tests.unit.conftest import FakeClock
 
 

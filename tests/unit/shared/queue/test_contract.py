@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.basics.errors import PermanentError
 from shared.queue.client import Queue, QueueClient, QueueRefused, value
+from shared.queue.frames import MAX_FRAME
+from shared.queue.limits import BURIED_BYTES, MAX_KEY, MAX_MESSAGE, MAX_REASON, MAX_RECORD, Limits
 from shared.queue.memory import MemoryQueue
 from tests.unit.conftest import FakeClock, eventually
 from tests.unit.shared.queue.conftest import RunningBroker, body, keys, messages
@@ -268,6 +274,129 @@ def test_a_watch_sees_a_removed_key_as_null(queue: Queue) -> None:
     queue.set_state({"a": None})
     changed, _ = queue.watch_state("a", version, 0)
     assert {key: value(entry) for key, entry in changed.items()} == {"a": None}
+
+
+# -- state in pages -------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "broker"])
+def roomy(request: pytest.FixtureRequest, run_dir: Path) -> Iterator[Queue]:
+    """The queue in both forms, with the room it has in the field for state, and for one worker's beat only."""
+    limits = Limits(passing_bytes=MAX_RECORD // 2)
+    if request.param == "memory":
+        yield MemoryQueue(limits)
+        return
+    broker = RunningBroker(run_dir, limits)
+    client = QueueClient(broker.path)
+    yield client
+    client.disconnect()
+    broker.stop()
+
+
+EXPENSIVE = "\x01"
+"""One character, six bytes of JSON."""
+
+
+def test_more_state_than_a_frame_holds_is_read_whole(roomy: Queue) -> None:
+    text = EXPENSIVE * (MAX_RECORD // 6 - 1)
+    for number in range(10):
+        roomy.set_state({f"task/{number}": text, f"executed/{number}": number}, durable=True)
+    assert 10 * MAX_RECORD > 2 * MAX_FRAME
+    assert {key: value(entry) for key, entry in roomy.get_state("task/").items()} == {
+        f"task/{number}": text for number in range(10)
+    }
+    assert len(roomy.get_state("")) == 20
+
+
+def test_a_watcher_is_told_more_than_a_frame_holds_one_page_after_another(roomy: Queue) -> None:
+    text = EXPENSIVE * (MAX_RECORD // 7)
+    for number in (5, 2, 8, 1, 9, 3):
+        roomy.set_state({f"task/{number}": text}, durable=True)
+    seen, version = list[str](), 0
+    while True:
+        page, version = roomy.watch_state("task/", version, 0)
+        if not page:
+            break
+        seen += page
+    assert seen == [f"task/{number}" for number in (5, 2, 8, 1, 9, 3)]
+
+
+@given(
+    st.dictionaries(st.text(max_size=40), st.text(max_size=300), max_size=40),
+    st.sampled_from(["", "a", EXPENSIVE]),
+    st.integers(1, 4000),
+)
+def test_whatever_was_taken_is_read_page_by_page(values: dict[str, str], prefix: str, page: int) -> None:
+    queue = MemoryQueue()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("shared.queue.retained.PAGE_BYTES", page)
+        queue.set_state(values)
+        expected = {key: text for key, text in values.items() if key.startswith(prefix)}
+        assert read(queue, prefix) == expected
+        seen, version = dict[str, object](), 0
+        while changed := queue.watch_state(prefix, version, 0)[0]:
+            version = max(entry.version for entry in changed.values())
+            seen.update((key, value(entry)) for key, entry in changed.items())
+        assert seen == expected
+    queue.store.close()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_record_that_could_not_be_read_again_is_refused_for_good(roomy: Queue, durable: bool) -> None:
+    """By its bytes as JSON; and nothing of the request is done."""
+    with pytest.raises(PermanentError, match=f"the record 'b' has {MAX_RECORD + 1} bytes; at most {MAX_RECORD}"):
+        roomy.set_state({"a": 1, "b": "x" * (MAX_RECORD - 1)}, durable)
+    with pytest.raises(PermanentError, match="bytes; at most"):
+        roomy.put("results", messages("r"), state={"b": EXPENSIVE * (MAX_RECORD // 6 + 1)})
+    with pytest.raises(PermanentError, match=f"bytes as JSON; at most {MAX_KEY}"):
+        roomy.set_state({"a": 1, EXPENSIVE * (MAX_KEY // 6 + 1): 1}, durable)
+    with pytest.raises(PermanentError, match=f"bytes as JSON; at most {MAX_KEY}"):
+        roomy.put("results", [(EXPENSIVE * (MAX_KEY // 6 + 1), b"1")])
+    assert roomy.get_state("") == {}
+    assert roomy.stats()["results"].depth == 0
+
+
+def filled_with(write: Callable[[int], None]) -> int:
+    """How many records could be written before there was no room."""
+    for number in range(100):
+        try:
+            write(number)
+        except QueueRefused:
+            return number
+    raise AssertionError("there was no end to it")
+
+
+def test_claims_leave_room_for_the_results_that_close_them(roomy: Queue) -> None:
+    """And what makes the whole no larger is taken, however full it is."""
+    text = "x" * (MAX_RECORD - 2)
+    claimed = filled_with(lambda number: roomy.set_state({f"task/{number}": text}, durable=True))
+    assert 20 < claimed < 32
+    roomy.set_state({"task/0": "shorter"}, durable=True)
+    finished = filled_with(lambda number: roomy.put("results", messages(f"r{number}"), {f"executed/{number}": text}))
+    assert 1 < finished < 8
+    assert roomy.stats()["results"].depth == finished
+    roomy.set_state({"worker/health": "a beat is not crowded out by journals"})
+
+
+def test_one_worker_cannot_fill_the_room_for_journals(roomy: Queue) -> None:
+    with pytest.raises(QueueRefused, match="the state holds"):
+        roomy.set_state({"telemetry/metrics": "x" * (MAX_RECORD // 2)})
+    roomy.set_state({"task/1": "x" * (MAX_RECORD // 2)}, durable=True)
+
+
+def test_no_more_dead_letters_are_kept_than_their_bytes_allow(run_dir: Path) -> None:
+    broker = RunningBroker(run_dir)
+    client = QueueClient(broker.path)
+    for number in range(6):
+        client.put("results", messages(f"r{number}", size=MAX_MESSAGE))
+        (message,) = client.lease(["results"], 1, 60)
+        client.bury([message.id], "why " * MAX_REASON)
+    client.disconnect()
+    broker.stop()
+    with closing(sqlite3.connect(broker.spool)) as db:
+        kept = db.execute("SELECT key, LENGTH(reason) FROM buried ORDER BY id").fetchall()
+    assert kept == [(f"r{number}", MAX_REASON) for number in (3, 4, 5)]
+    assert 3 * MAX_MESSAGE < BURIED_BYTES
 
 
 # -- waiting: with a clock that runs --------------------------------------------------------------

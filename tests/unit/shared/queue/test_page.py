@@ -10,8 +10,18 @@ from shared.central.client import CALL_TIMEOUT, CONNECT_TIMEOUT, GZIP_FROM, MAX_
 from shared.central.verdicts import LONGEST_RETRY_AFTER
 from shared.queue.broker import MAX_CONNECTIONS, SILENCE
 from shared.queue.frames import MAX_FRAME
+from shared.queue.limits import (
+    BURIED_BYTES,
+    BURIED_KEPT,
+    LEASE_BYTES,
+    MAX_KEY,
+    MAX_MESSAGE,
+    MAX_RECORD,
+    PAGE_BYTES,
+    RESERVE,
+    Limits,
+)
 from shared.queue.messages import EVENTS, METRICS, RESULTS
-from shared.queue.store import LEASE_BYTES, MAX_MESSAGE, Limits
 from tests.sim.agent import ROOT
 from workers.event_watcher.aggregate import REMEMBERED, STORM_BURST, STORM_RATE, WINDOW_SECONDS
 from workers.event_watcher.checkpoint import LATENESS, PIECE, PIECES
@@ -33,6 +43,7 @@ from workers.heartbeat.delivery import (
 
 PAGE = (ROOT / "docs" / "reliability.md").read_text()
 KIB, MIB = 1024, 1024 * 1024
+ORDINALS = {8: "eighth"}
 WAITING = Limits().messages
 
 
@@ -42,6 +53,14 @@ WAITING = Limits().messages
         ("messages waiting, all topics", f"{Limits().total_bytes // MIB} MiB of bodies"),
         ("results, events, metrics waiting", f"{WAITING[RESULTS]:,}, {WAITING[EVENTS]:,}, {WAITING[METRICS]:,}"),
         ("one message, one frame of the socket", f"{MAX_MESSAGE // MIB} MiB, {MAX_FRAME // MIB} MiB"),
+        ("a record of the state, a key", f"{MAX_RECORD // MIB} MiB, {MAX_KEY // KIB} KiB, as JSON"),
+        (
+            "durable state (journal, checkpoints)",
+            f"{Limits().state_bytes // MIB} MiB as JSON, an {ORDINALS[RESERVE]} of it for what is written with results",
+        ),
+        ("state that dies with the broker (beats, telemetry)", f"{Limits().passing_bytes // MIB} MiB as JSON"),
+        ("one page of the state", f"{PAGE_BYTES // MIB} MiB, but one record always"),
+        ("dead letters", f"the last {BURIED_KEPT}, and {BURIED_BYTES // MIB} MiB, are kept"),
         ("connections to the queue", f"{MAX_CONNECTIONS}"),
         ("a connection that stays silent, or owes the rest of a frame", f"{SILENCE:g} s"),
         ("connections to `/health`, `/ready` and `/metrics`", f"{CONCURRENT}"),

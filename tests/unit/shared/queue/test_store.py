@@ -20,9 +20,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.queue.errors import InvalidRequest, QueueFull, SpoolCorrupt
 from shared.queue.handler import answer
+from shared.queue.limits import Limits
 from shared.queue.messages import NULL, TOPICS, Lease, Message, Put
-from shared.queue.store import FORMAT, InvalidRequest, Limits, QueueFull, SpoolCorrupt, Store, set_aside
+from shared.queue.spool import FORMAT, set_aside
+from shared.queue.store import Store
 from tests.unit.conftest import FakeClock
 
 
@@ -51,7 +54,7 @@ def keys(store: Store, topic: str = "events", limit: int = 1000) -> list[str]:
 
 
 def state(store: Store, prefix: str = "") -> dict[str, Any]:
-    return {entry.key: json.loads(bytes(entry.value)) for entry in store.get_state(prefix)}
+    return {entry.key: json.loads(bytes(entry.value)) for entry in store.get_state(prefix)[0]}
 
 
 def reopened(store: Store, spool: Path, clock: FakeClock) -> Store:
@@ -74,7 +77,7 @@ def test_what_was_committed_is_there_after_a_restart(store: Store, spool: Path, 
     assert store_stats(again, "events").oldest_age == pytest.approx(7)
     assert store_stats(again, "results").buried == 1
     assert state(again) == {"task/r": {"done": True}}
-    assert again.get_state("task/")[0].age == pytest.approx(7)
+    assert again.get_state("task/")[0][0].age == pytest.approx(7)
     assert keys(again) == ["a", "b"]
     again.close()
 
@@ -123,7 +126,7 @@ def test_versions_go_on_growing_after_a_restart(store: Store, spool: Path, clock
     time.sleep(0.02)  # no process starts faster
     again = reopened(store, spool, clock)
     again.set_state({"key": raw("new")}, durable=False)
-    assert [entry.key for entry in again.get_state("key", newer_than=before)] == ["key"]
+    assert [entry.key for entry in again.changes("key", before)[0]] == ["key"]
     again.close()
 
 
@@ -143,10 +146,10 @@ def test_undo_tells_watchers_only_of_what_it_undid(store: Store) -> None:
     seen = store.version
     store.set_state({"changed": raw(2)}, durable=True)
     store.undo()
-    assert [(entry.key, entry.value) for entry in store.get_state("", newer_than=seen)] == [("changed", raw(1))]
+    assert [(entry.key, entry.value) for entry in store.changes("", seen)[0]] == [("changed", raw(1))]
     seen = store.version
     store.undo()
-    assert (store.version, store.get_state("", newer_than=seen)) == (seen, [])
+    assert (store.version, store.changes("", seen)) == (seen, ([], seen))
 
 
 # -- leases ---------------------------------------------------------------------------------------
@@ -205,7 +208,7 @@ def test_no_more_than_a_thousand_removals_are_remembered(store: Store) -> None:
     for number in range(1500):
         store.set_state({f"key-{number}": raw(1)}, durable=False)
         store.set_state({f"key-{number}": NULL}, durable=False)
-    seen = [entry.key for entry in store.get_state("key-", newer_than=version)]
+    seen = [entry.key for entry in store.changes("key-", version)[0]]
     assert seen == [f"key-{number}" for number in range(500, 1500)]
 
 
@@ -378,7 +381,8 @@ from pathlib import Path
 import msgspec
 from shared.queue.handler import answer
 from shared.queue.messages import Lease, Message, Put
-from shared.queue.store import QueueFull, Store
+from shared.queue.errors import QueueFull
+from shared.queue.store import Store
 
 spool = Path(sys.argv[1])
 

@@ -19,9 +19,10 @@ from shared.kube.nodes import Node, Nodes
 from shared.kube.reads import Change, Resource
 from shared.queue.broker import Broker
 from shared.queue.client import PATIENCE, Queue, QueueClient, QueueRefused, value
+from shared.queue.limits import Limits
 from shared.queue.memory import MemoryQueue
 from shared.queue.messages import Put, Reply, Request
-from shared.queue.store import Limits, Store
+from shared.queue.store import Store
 from shared.schemas.events import ClusterEvent
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import NOON, FakeClock, OddServer, counted, eventually, http, kube_of

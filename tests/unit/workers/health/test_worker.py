@@ -14,8 +14,8 @@ from shared.process.lifecycle import Process
 from shared.process.programs import PROGRAMS
 from shared.process.state import HEALTH, REGISTRATION, TELEMETRY, WORKER
 from shared.queue.client import value
+from shared.queue.limits import Limits
 from shared.queue.memory import MemoryQueue
-from shared.queue.store import Limits
 from tests.unit.conftest import FakeClock, process_of
 from tests.unit.workers.conftest import FakeSupervisord
 from workers.health.worker import HealthWorker

@@ -14,8 +14,8 @@ from shared.kube.connection import Kube
 from shared.process.lifecycle import Process
 from shared.process.state import CLUSTER, DRAIN_ENDED
 from shared.queue.client import QueueRefused, value
+from shared.queue.limits import Limits
 from shared.queue.memory import MemoryQueue
-from shared.queue.store import Limits
 from shared.schemas.metrics import ClusterMetrics
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import counted, eventually, process_of

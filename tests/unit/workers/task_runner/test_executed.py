@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from shared.queue.frames import MAX_FRAME
+from shared.queue.limits import Limits
 from shared.queue.messages import RESULTS
-from shared.queue.store import Limits
 from workers.task_runner.executed import BLOCK, BLOCKS, Executed
 
 KEPT = BLOCK * (BLOCKS - 1)

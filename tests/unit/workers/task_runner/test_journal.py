@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.basics.errors import TemporaryError
-from shared.queue.client import value
+from shared.queue.client import QueueClient, value
+from shared.queue.frames import MAX_FRAME
+from shared.queue.limits import Limits
 from shared.queue.memory import MemoryQueue
-from shared.queue.store import Limits
 from shared.schemas.tasks import TaskResult
 from tests.unit.conftest import NOON, FakeClock
+from tests.unit.shared.queue.conftest import RunningBroker
 from tests.unit.workers.task_runner.conftest import task
 from workers.task_runner.journal import FINISHED_KEPT, REJECTED_KEPT, Journal
 
@@ -232,3 +235,32 @@ def test_task_ids_may_hold_anything_printable(queue: MemoryQueue) -> None:
     assert restarted(queue).is_claimed(odd)
     journal.finish(result(odd), NOON)
     assert restarted(queue).finished(odd) is not None
+
+
+def test_a_journal_larger_than_any_frame_is_loaded(run_dir: Path) -> None:
+    """Ids, names and parameters may hold what JSON writes as six bytes a character."""
+    expensive, emoji = "\x01", "\U0001f600"
+    running = RunningBroker(run_dir)
+    queue = QueueClient(running.path)
+    journal = Journal(queue)
+    parameters = {"node_name": "node-1", "node_uid": 1100 * expensive}
+    for number in range(520):
+        journal.claim(task("cordon_node", parameters, task_id=f"{number:03}{250 * emoji}"))
+    for number in range(210):
+        reason = f"unknown parameter {1000 * expensive}"
+        refused = TaskResult(
+            task_id=f"r{number:03}{250 * emoji}",
+            status="failed",
+            logs=reason,
+            error=reason,
+            executed_at=NOON,
+            duration_seconds=0.0,
+        )
+        journal.finish(refused, NOON, rejected=True)
+    state = queue.get_state("")
+    assert sum(len(bytes(entry.value)) for entry in state.values()) > 1.2 * MAX_FRAME
+    again = Journal(queue)
+    assert len(again.load()) == 520
+    assert again.finished(f"r209{250 * emoji}") is not None
+    queue.disconnect()
+    running.stop()
