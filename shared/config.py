@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.basics.api_key import ApiKey, key_problem
 from shared.basics.errors import ConfigurationError
 from shared.schemas.events import EVENT_TYPES
 from shared.schemas.parameters import PARAMETERS
@@ -127,38 +128,6 @@ _LONGEST_RUN_DIR = 80
 """AF_UNIX addresses end at 107 bytes, and supervisord appends its pid to a socket's name for a moment."""
 
 _SECONDS = _number(float, 0.1, 86_400)
-
-
-class ApiKey:
-    """Central's API key, read anew each time when it lives in a file so that it rotates without downtime.
-
-    Never shows itself: ``repr`` and ``str`` are masked.
-    """
-
-    def __init__(self, value: str = "", path: Path | None = None) -> None:
-        self._value = value
-        self._path = path
-
-    def current(self) -> str:
-        """The key to use now. A file that vanished or is empty for a moment leaves the last good key."""
-        if self._path is not None:
-            try:
-                text = self._path.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError):
-                text = ""
-            if text and not _key_problem(text):
-                self._value = text
-        return self._value
-
-    def __repr__(self) -> str:
-        return "ApiKey(***)"
-
-
-def _key_problem(text: str) -> str | None:
-    """Why ``text`` cannot be a bearer token (RFC 6750: visible ASCII), or None."""
-    if not re.fullmatch(r"[!-~]+", text):
-        return "a key of visible ASCII characters without spaces"
-    return None
 
 
 @dataclass(frozen=True)
@@ -405,13 +374,13 @@ def _load_api_key(environ: Mapping[str, str], problems: list[str]) -> ApiKey:
             reason = getattr(error, "strerror", None) or type(error).__name__
             problems.append(f"CENTRAL_API_KEY_FILE={path!r} ({reason}); expected a file with the key")
             return ApiKey()
-        if problem := _key_problem(text):
+        if problem := key_problem(text):
             problems.append(f"CENTRAL_API_KEY_FILE={path!r} holds no usable key; expected {problem}")
         return ApiKey(text, Path(path))
     text = environ.get("CENTRAL_API_KEY", "").strip()
     if not text:
         problems.append("CENTRAL_API_KEY is not set; expected the key, or its file in CENTRAL_API_KEY_FILE")
-    elif problem := _key_problem(text):
+    elif problem := key_problem(text):
         problems.append(f"CENTRAL_API_KEY is malformed (value not shown); expected {problem}")
     return ApiKey(text)
 

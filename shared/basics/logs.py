@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -30,6 +30,8 @@ _CUTS = 8
 
 _LAST_RESORT = 700
 """Bytes left to each of the basics when the rest is given up; one character may cost twelve, as two escapes."""
+
+Redacted = Callable[[str], str]
 
 _context: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("log_context", default=None)
 
@@ -52,9 +54,10 @@ def carried() -> contextvars.Context:
 class JsonLine(JsonFormatter):
     """One record as one JSON object on one line, with the fields of SPEC section 6 first."""
 
-    def __init__(self, cluster_id: str, component: str) -> None:
+    def __init__(self, cluster_id: str, component: str, redacted: Redacted = str) -> None:
         super().__init__()
         self._fixed = {"cluster_id": cluster_id, "component": component}
+        self._redacted = redacted
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         log_data["timestamp"] = iso(datetime.fromtimestamp(record.created, timezone.utc))
@@ -66,7 +69,21 @@ class JsonLine(JsonFormatter):
         log_data.update(message_dict)
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
-        return _fitted(log_data)
+        text = _encoded(log_data)
+        redacted = self._redacted(text)
+        # Before anything is cut: half a secret would not be found.
+        return _fitted(log_data if redacted == text else json.loads(redacted))
+
+
+class TextLine(logging.Formatter):
+    """One record as a line for people."""
+
+    def __init__(self, component: str, redacted: Redacted) -> None:
+        super().__init__(f"%(asctime)s %(levelname)-8s {component}: %(message)s")
+        self._redacted = redacted
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redacted(super().format(record))
 
 
 def _fitted(line: dict[str, Any]) -> str:
@@ -104,13 +121,17 @@ def cut_middle(text: str, size: int) -> str:
     return f"{text[:half]} ...[{len(text) - 2 * half} characters cut]... {text[len(text) - half :]}"
 
 
-def configure(component: str, cluster_id: str, level: str = "INFO", style: str = "json") -> None:
-    """Send this process's log to stdout, uncaught exceptions of any thread included."""
+def configure(
+    component: str, cluster_id: str, level: str = "INFO", style: str = "json", redacted: Redacted = str
+) -> None:
+    """Send this process's log to stdout, uncaught exceptions of any thread included.
+
+    ``redacted`` takes secrets out of a line, whatever brought them there.
+    """
     handler = logging.StreamHandler(sys.stdout)
-    if style == "json":
-        handler.setFormatter(JsonLine(cluster_id, component))
-    else:
-        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-8s {component}: %(message)s"))
+    handler.setFormatter(
+        JsonLine(cluster_id, component, redacted) if style == "json" else TextLine(component, redacted)
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -20,7 +20,7 @@ from shared.basics.errors import PermanentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.basics.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 from shared.central.identity import Caller
-from shared.central.verdicts import NotUnderstood, TooLarge, error_of
+from shared.central.verdicts import Answer, NotUnderstood, TooLarge, error_of
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
@@ -66,11 +66,11 @@ class CentralClient:
         try:
             answer = json.loads(body) if body.strip() else []
         except (ValueError, RecursionError) as error:
-            raise TemporaryError(f"Central's list of tasks is not JSON: {_excerpt(body)}") from error
+            raise TemporaryError(f"Central's list of tasks is not JSON: {self._caller.quoted(body)}") from error
         if isinstance(answer, dict) and "tasks" in answer:
             answer = answer["tasks"]
         if not isinstance(answer, list):
-            raise TemporaryError(f"Central's list of tasks is not a list: {_excerpt(body)}")
+            raise TemporaryError(f"Central's list of tasks is not a list: {self._caller.quoted(body)}")
         return answer
 
     def send_result(self, task_id: str, result: bytes, key: str) -> None:
@@ -155,18 +155,20 @@ class CentralClient:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if cutoff.used:
                 raise TemporaryError(f"Central does not answer {call} whole within {CALL_TIMEOUT:g} s") from error
-            raise TemporaryError(f"Central is not reachable for {call}: {_reason(error)}") from error
+            raise TemporaryError(
+                f"Central is not reachable for {call}: {self._caller.quoted(_reason(error))}"
+            ) from error
         finally:
             telemetry.CENTRAL_SECONDS.labels(call, code).observe(self._clock.monotonic() - started)
         if "accept-encoding" in response.headers:
             # RFC 9110 12.5.3: in an answer this says which encodings the server takes in requests.
             self._takes_gzip = "gzip" in response.headers["accept-encoding"].lower()
-        verdict = error_of(call, response.status_code, response.headers, _excerpt(body))
+        verdict = error_of(call, Answer.of(self._caller, response.status_code, response.headers, body))
         if verdict is not None:
             raise verdict
         if body.lstrip()[:1] == b"<":
             # Somebody's page for people, such as a log-in or maintenance: what was sent never reached Central.
-            raise TemporaryError(f"{call} was answered by a web page, not by Central: {_excerpt(body)}")
+            raise TemporaryError(f"{call} was answered by a web page, not by Central: {self._caller.quoted(body)}")
         return body
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -189,12 +191,6 @@ class _Adapter(HTTPAdapter):
         if isinstance(manager, urllib3.ProxyManager):  # And no SOCKS, which has connections of its own.
             severable(manager)
         return manager
-
-
-def _excerpt(body: bytes) -> str:
-    """The beginning of a body, on one line, for a message."""
-    text = " ".join(body[:2000].decode("utf-8", errors="replace").split())
-    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _reason(error: BaseException) -> str:

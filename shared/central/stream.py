@@ -20,7 +20,7 @@ from requests.structures import CaseInsensitiveDict
 from shared.basics.errors import AgentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.central.identity import Caller
-from shared.central.verdicts import error_of
+from shared.central.verdicts import Answer, error_of
 
 PING_SECONDS = 15.0
 """Silence after which the peer is pinged; as much again and it counts as dead, and so does a frame that takes twice
@@ -130,10 +130,11 @@ class TaskStream:
                     continue
                 silent_since = self._clock.monotonic()
                 if opcode == websocket.ABNF.OPCODE_CLOSE:
-                    raise TemporaryError(f"Central closed the stream{_closing_reason(data)}")
+                    reason = self._caller.quoted(_closing_reason(data))
+                    raise TemporaryError(f"Central closed the stream {reason}".rstrip())
                 yield data.decode("utf-8", "replace") if opcode == websocket.ABNF.OPCODE_TEXT else None
         except (websocket.WebSocketException, OSError) as error:
-            raise TemporaryError(f"Central's stream broke: {type(error).__name__}: {error}") from error
+            raise TemporaryError(f"Central's stream broke: {self._reason(error)}") from error
         finally:
             if self._socket is not None:
                 self._socket.shutdown()
@@ -159,27 +160,30 @@ class TaskStream:
                 self._url, [*(f"{name}: {value}" for name, value in headers.items()), f"User-Agent: {agent}"]
             )
             if answer.status != _SWITCHING_PROTOCOLS:  # A redirect: no exception to websocket-client.
-                raise _refusal(answer.status, answer.headers)
+                raise self._refusal(answer.status, answer.headers)
         except websocket.WebSocketBadStatusException as error:
-            raise _refusal(error.status_code, error.resp_headers or {}) from error
+            body = error.resp_body or b""
+            raise self._refusal(error.status_code, error.resp_headers or {}, body) from error
         except (websocket.WebSocketException, ssl.SSLError, OSError, ValueError) as error:
-            raise TemporaryError(f"Central's stream is not reachable: {type(error).__name__}: {error}") from error
+            raise TemporaryError(f"Central's stream is not reachable: {self._reason(error)}") from error
         finally:
             watchdog.cancel()
         self._socket.settimeout(self._ping_seconds)
 
+    def _refusal(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> AgentError:
+        """What a handshake that was answered ``status`` means."""
+        refusal = error_of("stream", Answer.of(self._caller, status, CaseInsensitiveDict(headers), body))
+        return refusal or TemporaryError(f"Central's stream did not open: Central answered {status}")
 
-def _refusal(status: int, headers: Mapping[str, str]) -> AgentError:
-    """What a handshake that was answered ``status`` means."""
-    refusal = error_of("stream", status, CaseInsensitiveDict(headers), "")
-    return refusal or TemporaryError(f"Central's stream did not open: Central answered {status}")
+    def _reason(self, error: Exception) -> str:
+        return self._caller.quoted(f"{type(error).__name__}: {error}")
 
 
 def _closing_reason(data: bytes) -> str:
     """Code and text of a close frame (RFC 6455 5.5.1)."""
     if len(data) < 2:
         return ""
-    return f" ({int.from_bytes(data[:2], 'big')} {data[2:].decode('utf-8', 'replace')})".replace(" )", ")")
+    return f"({int.from_bytes(data[:2], 'big')} {data[2:].decode('utf-8', 'replace')})".replace(" )", ")")
 
 
 class _Connection(websocket.WebSocket):

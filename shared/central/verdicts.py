@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock
+from shared.central.identity import Caller
 
 LONGEST_RETRY_AFTER = 300.0
 """Seconds; a longer wish is cut, or one bad header would silence the agent for a day."""
@@ -16,6 +18,22 @@ _NOT_OFFERED = (404, 405, 501)
 _COUNTED_403 = ("register", "heartbeat", "tasks")
 _FOR_GOOD = (400, 409, 410, 422)
 """Beside 413. Any other 4xx may be somebody else's: an ingress that is being rolled out answers 404 to everything."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for a call, as far as it matters."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    said: str = ""
+    """The beginning of the body, fit for a message."""
+
+    @classmethod
+    def of(cls, caller: Caller, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+        """The answer to ``caller``, without its key; ``headers`` are looked up whatever their case."""
+        wanted = {name: caller.quoted(headers[name]) for name in ("Location", "Retry-After") if name in headers}
+        return cls(status, wanted, caller.quoted(body))
 
 
 class NotOffered(PermanentError):
@@ -30,20 +48,21 @@ class NotUnderstood(TemporaryError):
     """415: the body's type or packing."""
 
 
-def error_of(call: str, status: int, headers: Mapping[str, str], excerpt: str) -> AgentError | None:
-    """The error that an answer with ``status`` to ``call`` stands for, or None for 2xx.
+def error_of(call: str, answer: Answer) -> AgentError | None:
+    """The error that ``answer`` to ``call`` stands for, or None for 2xx.
 
-    ``excerpt`` is the beginning of the body, for the message. A 403 speaks about the key on register,
+    A 403 speaks about the key on register,
     heartbeat and tasks only: elsewhere it is some proxy's opinion of one body.
     """
+    status = answer.status
     if 200 <= status < 300:
         return None
-    said = f": {excerpt}" if excerpt else ""
+    said = f": {answer.said}" if answer.said else ""
     what = f"Central answered {status} to {call}{said}"
     if status == 401 or (status == 403 and call in _COUNTED_403):
         return AuthenticationError(f"{what}; is the API key right, and for this cluster?", status)
     if 300 <= status < 400:
-        target = headers.get("Location", "elsewhere")
+        target = answer.headers.get("Location", "elsewhere")
         return TemporaryError(f"{what}; it redirects to {target}, set CENTRAL_SERVER_URL to that")
     if status in _NOT_OFFERED and call in ("register", "deregister"):
         return NotOffered(what)
@@ -51,7 +70,7 @@ def error_of(call: str, status: int, headers: Mapping[str, str], excerpt: str) -
         return TooLarge(what)
     if status in _FOR_GOOD:
         return PermanentError(what)
-    return (NotUnderstood if status == 415 else TemporaryError)(what, retry_after(headers))
+    return (NotUnderstood if status == 415 else TemporaryError)(what, retry_after(answer.headers))
 
 
 def retry_after(headers: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> float | None:

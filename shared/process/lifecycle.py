@@ -165,7 +165,8 @@ def start(name: str) -> Process:
             _logger.critical("configuration: %s", problem)
         raise SystemExit(EXIT_CONFIG) from error
     agent = settings.agent
-    logs.configure(name, agent.cluster_id, agent.log_level, agent.log_format)
+    api_key = settings.central.api_key
+    logs.configure(name, agent.cluster_id, agent.log_level, agent.log_format, api_key.redacted)
     stop = threading.Event()
     return Process(
         name=name,

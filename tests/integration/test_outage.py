@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.basics.api_key import ApiKey
 from shared.basics.errors import TemporaryError
 from shared.basics.timing import Backoff
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
-from shared.config import ApiKey
 from shared.process.lifecycle import FIRST_RETRY, Loop
 from shared.queue.client import QueueRefused
 from shared.queue.limits import Limits

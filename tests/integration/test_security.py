@@ -6,6 +6,7 @@ import errno
 import json
 import socket
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,8 +27,13 @@ def test_the_key_is_nowhere_to_be_seen(cluster: Cluster, kubeconfig: Path, tmp_p
         with Agent(central.url, kubeconfig, env, api_key=KEY) as agent:
             agent.wait_ready()
             central.fault("result", status=500, times=2)
-            central.fault("heartbeat", status=401, times=2)
-            central.fault("tasks", status=302, headers={"Location": f"{central.url}/elsewhere"}, times=1)
+            said_back = json.dumps({"you sent": {"authorization": f"Bearer {KEY}"}}).encode()
+            central.fault("heartbeat", status=401, body=said_back, times=2)
+            central.fault("events", status=422, body=said_back, times=1)
+            central.fault("tasks", status=302, headers={"Location": f"{central.url}/?key={quote(KEY)}"}, times=1)
+            central.fault("tasks", status=401, body=said_back, times=1)
+            cluster.oom_kill("shop", cluster.pods(namespace="shop")[0]["metadata"]["name"])
+            agent.wait(lambda: any("Central refuses 1 of events" in line["message"] for line in agent.log("heartbeat")))
             central.fault("metrics", cut=True, times=2)
             task = central.task("drain_node", {"node_name": "node-1"})
             central.push(task)

@@ -32,14 +32,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.process.state": set(),
     # The contract, settings and what every process needs; no I/O but files.
     "shared.schemas": set(),
-    "shared.config": {"shared.schemas"},
+    "shared.basics.api_key": set(),
+    "shared.config": {"shared.basics.api_key", "shared.schemas"},
     "shared.basics.logs": set(),
     "shared.basics.telemetry": set(),
     "shared.process.identity": set(),
     "shared.basics.transfer": set(),
     # Adapters. None knows another.
     "shared.queue": set(),
-    "shared.central": {"shared.config", "shared.basics.telemetry", "shared.basics.transfer"},
+    "shared.central": {"shared.basics.api_key", "shared.basics.telemetry", "shared.basics.transfer"},
     "shared.kube": {"shared.basics.telemetry", "shared.basics.transfer"},
     "shared.process.programs": set(),
     # What is built on them for all workers.
@@ -105,7 +106,7 @@ LIBRARIES: dict[str, set[str]] = {
     "kubernetes": {"shared.kube"},
     "requests": {"shared.central", "workers.commands.doctor"},
     "websocket": {"shared.central"},
-    "urllib3": {"shared.central", "shared.kube", "shared.basics.transfer"},
+    "urllib3": {"shared.central", "shared.kube", "shared.basics.transfer", "workers.commands.doctor"},
     "sqlite3": {"shared.queue"},
     "supervisor": {"shared.process.supervise"},
     "xmlrpc": {"shared.process.programs"},
@@ -121,7 +122,7 @@ BUILDERS: dict[str, set[str]] = {
     "Kube": {"workers/commands/doctor/examine.py"},
     "CentralClient": set(),
     "TaskStream": set(),
-    "Caller": set(),
+    "Caller": {"workers/commands/doctor/central.py"},
     "Broker": set(),
     # The twin in memory is a store without a broker.
     "Store": {"shared/queue/memory.py"},

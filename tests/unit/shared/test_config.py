@@ -12,7 +12,7 @@ import pytest
 
 from shared import config
 from shared.basics.errors import ConfigurationError
-from shared.config import ApiKey, Settings, Tasks, load, parse_flag, reference
+from shared.config import Settings, Tasks, load, parse_flag, reference
 from shared.schemas.events import EVENT_TYPES
 from shared.schemas.parameters import PARAMETERS
 
@@ -232,18 +232,6 @@ def test_a_key_in_a_file_rotates_without_a_restart(tmp_path: Path) -> None:
     key = load({**REQUIRED, "CENTRAL_API_KEY_FILE": str(path)}).central.api_key
     path.write_text("new")
     assert key.current() == "new"
-
-
-@pytest.mark.parametrize("content", [None, b"", b" \n", b"two words", b"\xff\xfe"], ids=repr)
-def test_a_file_without_a_usable_key_leaves_the_last_good_one(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "api-key"
-    path.write_text("good")
-    key = ApiKey(path=path)
-    assert key.current() == "good"
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
-    assert key.current() == "good"
 
 
 @pytest.mark.parametrize(

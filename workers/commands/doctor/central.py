@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from shared import USER_AGENT
 from shared.basics.errors import AuthenticationError
-from shared.central.verdicts import error_of
+from shared.central.identity import Caller
+from shared.central.verdicts import Answer, error_of
 from shared.config import Central
 from workers.commands.doctor.findings import Finding, fail, ok, unknown, warn
 
 _TIMEOUT = 10.0
+
+_READ = 8192
+"""Bytes of an answer that are looked at."""
+
 SKEW_WARN = 30.0
 SKEW_FAIL = 300.0
 """Seconds of difference between the clocks that matter: deadlines are wall-clock times."""
@@ -90,9 +96,10 @@ def _check_key(central: Central, cluster_id: str, instance_id: str | None) -> It
 
     Without an agent beside us no X-Agent-Instance is sent: Central could take us for a second agent and fence one.
     """
-    headers = {"Authorization": f"Bearer {central.api_key.current()}", "User-Agent": f"{USER_AGENT} doctor"}
-    if instance_id is not None:
-        headers["X-Agent-Instance"] = instance_id
+    caller = Caller(central.api_key, instance_id or "")
+    headers = {**caller.headers(), "User-Agent": f"{USER_AGENT} doctor"}
+    if instance_id is None:
+        del headers["X-Agent-Instance"]
     try:
         with requests.get(
             f"{central.url}/api/v1/client/tasks",
@@ -102,11 +109,13 @@ def _check_key(central: Central, cluster_id: str, instance_id: str | None) -> It
             allow_redirects=False,
             stream=True,
         ) as answer:
-            yield verdict_on_key(answer.status_code, answer.headers, cluster_id, instance_id is not None)
+            body = answer.raw.read(_READ, decode_content=True)
+            said = Answer.of(caller, answer.status_code, answer.headers, body)
+            yield verdict_on_key(said, cluster_id, instance_id is not None)
             yield from check_clock("central clock", answer.headers.get("Date"))
-    except (requests.RequestException, OSError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         advice = "is CENTRAL_SERVER_URL right, scheme and port too? behind a proxy: does the proxy let it through?"
-        yield fail("central api", f"no answer to a poll for tasks: {error}", advice)
+        yield fail("central api", f"no answer to a poll for tasks: {caller.quoted(str(error))}", advice)
 
 
 def _signed(request: requests.PreparedRequest, headers: dict[str, str]) -> requests.PreparedRequest:
@@ -114,15 +123,15 @@ def _signed(request: requests.PreparedRequest, headers: dict[str, str]) -> reque
     return request
 
 
-def verdict_on_key(status: int, headers: Mapping[str, str], cluster_id: str, named: bool) -> Finding:
+def verdict_on_key(answer: Answer, cluster_id: str, named: bool) -> Finding:
     """What Central's answer to a poll says. ``named``: we said which agent we are, without which it may refuse us."""
-    refusal = error_of("tasks", status, headers, "")
+    refusal = error_of("tasks", answer)
     if refusal is None:
         return ok("central key", f"Central takes the key for cluster {cluster_id}")
     if isinstance(refusal, AuthenticationError):
         advice = "put the right key into the Secret cloudoptim-client-secret (key api-key); check cluster-id"
-        return fail("central key", f"Central answers {status}: it does not take the key", advice)
-    if status == 400 and not named:
+        return fail("central key", f"it does not take the key: {refusal}", advice)
+    if answer.status == 400 and not named:
         said = "Central answers, and does not refuse the key; more it tells only an agent that runs"
         return unknown("central key", said, "run the doctor in the pod, beside a running agent")
     return fail("central api", str(refusal), "is CENTRAL_SERVER_URL the base of Central's client API?")

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.basics import logs
+from shared.basics.api_key import ApiKey
 from shared.basics.logs import MAX_LINE, JsonLine, carried, configure, context, cut_middle
 
 BASICS = ["timestamp", "level", "cluster_id", "component", "message"]
@@ -80,6 +81,32 @@ def test_an_exception_is_on_the_line_whole(output: pytest.CaptureFixture[str]) -
 
 def test_a_line_break_in_a_message_is_none_in_the_log() -> None:
     assert "\n" not in line_of("one\ntwo\r\nthree\u2028four")
+
+
+# -- secrets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_a_secret_is_on_no_line_wherever_it_came_from(output: pytest.CaptureFixture[str], style: str) -> None:
+    configure("metrics", "demo", style=style, redacted=ApiKey('s3cr3t"key').redacted)
+    with context(node_name='s3cr3t"key'):
+        logging.warning("it says %s", 's3cr3t"key', extra={"task_id": 's3cr3t"key'})
+    try:
+        raise ValueError('s3cr3t"key')
+    except ValueError:
+        logging.exception("it failed")
+    text = output.readouterr().out
+    assert "s3cr3t" not in text
+    assert text.count("***") >= (4 if style == "json" else 2)
+
+
+@given(st.integers(0, 5000))
+def test_a_line_that_is_cut_shows_no_half_of_a_secret(before: int) -> None:
+    message = "x" * before + "s3cr3t-key" + "y" * 5000
+    record = logging.LogRecord("shared.test", logging.INFO, "file.py", 1, message, (), None)
+    line = JsonLine("demo", "metrics", ApiKey("s3cr3t-key").redacted).format(record)
+    assert "s3" not in line
+    assert "key" not in line
 
 
 # -- context --------------------------------------------------------------------------------------

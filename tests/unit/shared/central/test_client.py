@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from shared import USER_AGENT
-from shared.basics.errors import AuthenticationError, PermanentError, TemporaryError
+from shared.basics.api_key import ApiKey
+from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
 from shared.basics.transfer import MAX_HEAD
 from shared.central import client as client_module
 from shared.central.client import MAX_BODY, CentralClient
 from shared.central.identity import Caller
 from shared.central.verdicts import NotOffered, TooLarge
-from shared.config import ApiKey
 from tests.sim.central.server import Central
 from tests.unit.conftest import Dripping, OddServer, counted, http
 
@@ -239,6 +239,25 @@ def test_a_wrong_key_is_refused(central: Central) -> None:
         with pytest.raises(AuthenticationError) as raised:
             client.tasks()
         assert "wrong-key" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(401, b'{"you sent": {"authorization": "Bearer s3cr3t-key"}}'),
+        http(422, b'{"detail": "' + b" " * 4090 + b's3cr3t-key"}'),
+        http(302, headers={"Location": "https://elsewhere.example.com?key=s3cr3t-key"}),
+        http(200, b"<html>s3cr3t-key</html>"),
+        http(200, b'{"no list": "s3cr3t-key"}'),
+        b"s3cr3t-key is no HTTP\r\n\r\n",
+    ],
+    ids=["401", "cut in the middle", "redirect", "page", "no list", "no HTTP"],
+)
+def test_a_key_that_is_said_back_to_us_is_in_no_error(answer: bytes) -> None:
+    with OddServer(answer) as server, closing(client_of(server.url, "s3cr3t-key")) as client:
+        with pytest.raises(AgentError) as raised:
+            client.tasks()
+        assert "s3cr3t" not in str(raised.value)
 
 
 @pytest.mark.parametrize("status", [429, 503, 500, 502])

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import USER_AGENT
-from shared.basics.errors import AuthenticationError, TemporaryError
+from shared.basics.api_key import ApiKey
+from shared.basics.errors import AgentError, AuthenticationError, TemporaryError
 from shared.central.identity import Caller
 from shared.central.stream import MAX_FRAME, MAX_HANDSHAKE, Push, PushedCancel, PushedTask, TaskStream, Unknown, parse
-from shared.config import ApiKey
 from tests.sim.central.server import Central
 from tests.unit.conftest import OddServer, eventually, http
 
@@ -190,6 +190,28 @@ def test_a_wrong_key_is_an_authentication_error_that_does_not_show_it(central: C
     with pytest.raises(AuthenticationError) as raised:
         next(stream_to(central.url, key="wrong-key").frames())
     assert "wrong-key" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(401, b"you sent Bearer s3cr3t-key"),
+        http(302, headers={"Location": "https://elsewhere.example.com?key=s3cr3t-key"}),
+        b"HTTP/1.1 200 s3cr3t-key\r\nX: s3cr3t-key \xff\r\n\r\n",
+    ],
+    ids=["401", "redirect", "no header"],
+)
+def test_a_key_that_is_said_back_to_us_is_in_no_error(answer: bytes) -> None:
+    with OddServer(answer) as server, pytest.raises(AgentError) as raised:
+        next(stream_to(server.url, key="s3cr3t-key").frames())
+    assert "s3cr3t" not in str(raised.value)
+
+
+def test_nor_is_it_quoted_when_the_stream_is_closed(central: Central, stream: TaskStream) -> None:
+    frames = opened(stream)
+    eventually(lambda: central.streams)[0].send_raw(close_frame(1008, b"demo-key is bad"))
+    with pytest.raises(TemporaryError, match=r"\(1008 \*\*\* is bad\)"):
+        next(frames)
 
 
 @pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", http(101)], ids=["hangs up", "no HTTP", "no upgrade"])

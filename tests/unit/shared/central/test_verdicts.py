@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
-from shared.central.verdicts import LONGEST_RETRY_AFTER, NotOffered, NotUnderstood, TooLarge, error_of, retry_after
+from shared.central.verdicts import (
+    LONGEST_RETRY_AFTER,
+    Answer,
+    NotOffered,
+    NotUnderstood,
+    TooLarge,
+    error_of,
+    retry_after,
+)
 from tests.unit.conftest import NOON, FakeClock
 
 CALLS = ("tasks", "result", "metrics", "events", "heartbeat", "register", "deregister", "stream")
@@ -18,7 +26,7 @@ OPTIONAL = ("register", "deregister")
 
 
 def verdict(call: str, status: int) -> type[AgentError] | None:
-    error = error_of(call, status, {}, "")
+    error = error_of(call, Answer(status))
     return type(error) if error is not None else None
 
 
@@ -50,7 +58,7 @@ def test_a_central_without_registration_is_fine(call: str, status: int) -> None:
 @pytest.mark.parametrize("status", [402, 406, 408, 411, 415, 418, 425, 429, 451, 499, 500, 502, 503, 504, 599])
 def test_whatever_else_is_said_may_work_later(call: str, status: int) -> None:
     """It need not be Central who says it: a result must not be given up for a proxy's mood."""
-    error = error_of(call, status, {}, "")
+    error = error_of(call, Answer(status))
     assert isinstance(error, TemporaryError)
     assert isinstance(error, NotUnderstood) == (status == 415)
 
@@ -69,7 +77,7 @@ def test_413_is_the_size_which_can_be_helped(call: str) -> None:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
 def test_a_redirect_is_not_followed_and_says_what_to_set(call: str, status: int) -> None:
-    error = error_of(call, status, {"Location": "https://new.example.com"}, "")
+    error = error_of(call, Answer(status, {"Location": "https://new.example.com"}))
     assert type(error) is TemporaryError
     assert str(error).endswith("it redirects to https://new.example.com, set CENTRAL_SERVER_URL to that")
 
@@ -80,23 +88,24 @@ def test_not_offered_and_too_large_are_permanent() -> None:
 
 
 def test_the_message_names_call_status_and_what_was_said() -> None:
-    assert str(error_of("events", 422, {}, '{"error":"count"}')) == 'Central answered 422 to events: {"error":"count"}'
-    assert str(error_of("events", 503, {}, "")) == "Central answered 503 to events"
-    assert str(error_of("tasks", 401, {}, "")) == (
+    said = error_of("events", Answer(422, said='{"error":"count"}'))
+    assert str(said) == 'Central answered 422 to events: {"error":"count"}'
+    assert str(error_of("events", Answer(503))) == "Central answered 503 to events"
+    assert str(error_of("tasks", Answer(401))) == (
         "Central answered 401 to tasks; is the API key right, and for this cluster?"
     )
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_an_authentication_error_knows_its_status(status: int) -> None:
-    error = error_of("tasks", status, {}, "")
+    error = error_of("tasks", Answer(status))
     assert isinstance(error, AuthenticationError)
     assert error.status == status
 
 
 @pytest.mark.parametrize("status", [403, 404, 408, 415, 425, 429, 500, 503])
 def test_a_wish_for_patience_is_passed_on(status: int) -> None:
-    error = error_of("events", status, {"Retry-After": "17"}, "")
+    error = error_of("events", Answer(status, {"Retry-After": "17"}))
     assert isinstance(error, TemporaryError)
     assert error.delay == 17
 
@@ -142,6 +151,6 @@ def test_no_header_is_too_odd(text: str) -> None:
 
 @given(st.sampled_from(CALLS), st.integers(100, 999))
 def test_every_status_has_one_meaning(call: str, status: int) -> None:
-    error = error_of(call, status, {}, "")
+    error = error_of(call, Answer(status))
     assert (error is None) == (200 <= status < 300)
     assert error is None or isinstance(error, (TemporaryError, PermanentError, AuthenticationError))

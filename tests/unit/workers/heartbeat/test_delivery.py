@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from shared.basics.api_key import ApiKey
 from shared.basics.errors import AgentError, AuthenticationError, TemporaryError
 from shared.basics.timing import Backoff
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
-from shared.config import ApiKey
 from shared.process.lifecycle import FIRST_RETRY
 from shared.queue.client import QueueClient, QueueUnavailable
 from shared.queue.memory import MemoryQueue

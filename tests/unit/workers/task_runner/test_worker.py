@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from shared.basics.api_key import ApiKey
 from shared.basics.errors import AuthenticationError, TemporaryError
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
 from shared.central.stream import TaskStream
-from shared.config import ApiKey
 from shared.kube.connection import Kube
 from shared.process.lifecycle import Process
 from shared.process.state import REFUSED, REGISTRATION

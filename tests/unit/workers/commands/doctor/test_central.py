@@ -14,7 +14,9 @@ from threading import Thread
 import pytest
 import trustme
 
-from shared.config import ApiKey, Central
+from shared.basics.api_key import ApiKey
+from shared.central.verdicts import Answer
+from shared.config import Central
 from tests.sim.central.server import Central as Stand
 from tests.unit.conftest import OddServer, http
 from workers.commands.doctor.central import check_central, check_clock, verdict_on_key
@@ -68,7 +70,7 @@ def test_a_port_that_nobody_listens_on_ends_it_there() -> None:
 def test_a_wrong_key_is_said_and_not_shown(central: Stand) -> None:
     findings = found(central.url, key="wr0ng-key")
     assert findings["central key"].verdict is Verdict.FAIL
-    assert "Central answers 401" in findings["central key"].detail
+    assert "Central answered 401 to tasks" in findings["central key"].detail
     assert "cloudoptim-client-secret" in findings["central key"].advice
 
 
@@ -132,7 +134,7 @@ def test_a_wrong_key_is_seen_without_an_agent_too(central: Stand) -> None:
     ],
 )
 def test_centrals_answer_is_judged_by_its_status(status: int, named: bool, verdict: Verdict) -> None:
-    assert verdict_on_key(status, {}, "demo", named).verdict is verdict
+    assert verdict_on_key(Answer(status), "demo", named).verdict is verdict
 
 
 # -- TLS ------------------------------------------------------------------------------------------
