@@ -1,4 +1,7 @@
-"""Requests and limits as `kubectl describe node` prints them, which is how an operator would check ours."""
+"""Requests and limits as `kubectl describe node` prints them, which is how an operator would check ours.
+
+kubectl (v1.37.1) knows nothing of in-place resizes: there the scheduler is right, and we with it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from typing import Any
 
 from shared.kube.connection import Kube
 from shared.kube.reads import Resource
+from shared.kube.resources import Amount, amount
 from tests.container.bundle import kubectl
 from tests.sim.kube.cluster import Cluster
-from workers.metrics.resources import Amount, amount
 from workers.metrics.totals import Pod, PodTotals
 
 _NODE = "node-1"

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
+from shared.kube.resources import GIB, NANO, Amount
 from shared.schemas.metrics import ClusterMetrics
 from workers.metrics.capacity import Capacity, Kind
 from workers.metrics.pricing.price import Price, dollars
-from workers.metrics.resources import GIB, NANO, Amount
 from workers.metrics.totals import NodeRecord, NodeTotals, PodTotals
 
 Pricer = Callable[[NodeRecord], Price]

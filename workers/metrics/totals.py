@@ -11,13 +11,25 @@ from typing import NamedTuple
 
 from shared.kube.nodes import Node
 from shared.kube.objects import Meta, Struct
+from shared.kube.resources import (
+    Amount,
+    ResourceSpec,
+    ResourceStatus,
+    amount,
+    cpu_and_memory,
+    pod_limits,
+    pod_requests,
+)
 from workers.metrics.capacity import Identity, identity
-from workers.metrics.resources import Amount, PodSpec, amount, pod_limits, pod_requests
 
 _ENDED = ("Succeeded", "Failed")
 
 
-class PodStatus(Struct, frozen=True):
+class PodSpec(ResourceSpec, frozen=True):
+    node_name: str = ""
+
+
+class PodStatus(ResourceStatus, frozen=True):
     phase: str = ""
 
 
@@ -83,7 +95,8 @@ def shape_of(pod: Pod) -> PodShape:
     phase = pod.status.phase or "Unknown"
     if phase in _ENDED or not pod.spec.node_name:
         return PodShape(phase, Amount(0, 0), Amount(0, 0))
-    return PodShape(phase, pod_requests(pod.spec), pod_limits(pod.spec))
+    requests, limits = pod_requests(pod.spec, pod.status), pod_limits(pod.spec, pod.status)
+    return PodShape(phase, cpu_and_memory(requests), cpu_and_memory(limits))
 
 
 def _key(uid: str) -> bytes:

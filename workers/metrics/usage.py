@@ -8,7 +8,7 @@ from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
 from shared.kube.objects import Meta, Struct
 from shared.kube.reads import Resource
-from workers.metrics.resources import Amount, amount
+from shared.kube.resources import Amount, amount
 
 PATH = "/apis/metrics.k8s.io/v1beta1/nodes"
 

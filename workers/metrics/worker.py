@@ -15,6 +15,7 @@ from shared.kube.connection import Kube
 from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import PATH as PODS
 from shared.kube.reads import Resource
+from shared.kube.resources import GIB
 from shared.process.lifecycle import Loop, Process, Worker
 from shared.process.state import CLUSTER, DRAIN_ENDED
 from shared.queue.messages import METRICS
@@ -24,7 +25,6 @@ from workers.metrics.pricing.owner import OverrideFile
 from workers.metrics.pricing.price import Price
 from workers.metrics.pricing.pricer import price
 from workers.metrics.pricing.table import PriceTable
-from workers.metrics.resources import GIB
 from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeRecord, NodeTotals, Pod, PodTotals
 from workers.metrics.usage import read_usage

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from shared.kube.resources import GIB, NANO, Amount
 from workers.metrics.capacity import Capacity, Identity
 from workers.metrics.pricing.owner import Overrides
 from workers.metrics.pricing.price import FALLBACK, OVERRIDE, SPOT_FACTOR, TABLE, Price, nano
 from workers.metrics.pricing.table import PriceTable
-from workers.metrics.resources import GIB, NANO, Amount
 
 
 class Rate(NamedTuple):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from shared.kube.nodes import Node
@@ -11,7 +9,6 @@ from shared.schemas.metrics import ClusterMetrics
 from tests.unit.conftest import NOON
 from workers.metrics.capacity import Capacity, Identity
 from workers.metrics.pricing.price import Price
-from workers.metrics.resources import PodSpec
 from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeTotals, Pod, PodTotals
 
@@ -21,28 +18,6 @@ LINUX = Identity("aws", "eu-west-1", "eu-west-1a", "m5.large", Capacity.ON_DEMAN
 def empty_sample() -> ClusterMetrics:
     """A sample of a cluster without anything in it."""
     return take_sample("demo", NOON, NodeTotals(), PodTotals(), {}, lambda record: Price(0, "fallback"), None)
-
-
-def spec(
-    *containers: dict[str, Any],
-    init: list[dict[str, Any]] | None = None,
-    overhead: dict[str, str] | None = None,
-    pod: dict[str, Any] | None = None,
-    node: str = "node-1",
-) -> PodSpec:
-    """A pod's spec; containers are given as their ``resources``, unless they name them."""
-    content = {
-        "nodeName": node,
-        "containers": [_container(container) for container in containers],
-        "initContainers": [_container(container) for container in init] if init is not None else None,
-        "overhead": overhead,
-        "resources": pod,
-    }
-    return msgspec.convert(content, PodSpec)
-
-
-def _container(content: dict[str, Any]) -> dict[str, Any]:
-    return content if "resources" in content or "restartPolicy" in content else {"resources": content}
 
 
 def pod(uid: str = "uid-1", phase: str = "Running", node: str = "node-1", **requests: str) -> Pod:

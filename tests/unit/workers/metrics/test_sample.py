@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.kube.resources import Amount
 from shared.schemas.metrics import ClusterMetrics
 from tests.unit.conftest import NOON
 from tests.unit.workers.metrics.conftest import empty_sample, node, pod
 from workers.metrics.capacity import Capacity
 from workers.metrics.pricing.price import UNPRICED, Price, nano
-from workers.metrics.resources import Amount
 from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeRecord, NodeTotals, PodTotals
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.kube.nodes import Node
+from shared.kube.resources import Amount, cpu_and_memory, pod_limits, pod_requests
 from tests.unit.workers.metrics.conftest import node, pod
 from workers.metrics.capacity import Capacity
-from workers.metrics.resources import Amount, pod_limits, pod_requests
 from workers.metrics.totals import NodeTotals, Pod, PodTotals, shape_of
 
 M = 1_000_000
@@ -131,11 +131,12 @@ def follow(totals: PodTotals, present: dict[str, Pod], steps: list[tuple[str, An
             totals.remove(argument)
             present.pop(argument, None)
         active = [
-            item.spec
+            item
             for item in present.values()
             if item.spec.node_name and item.status.phase not in ("Succeeded", "Failed")
         ]
-        requests, limits = [pod_requests(spec) for spec in active], [pod_limits(spec) for spec in active]
+        requests = [cpu_and_memory(pod_requests(item.spec, item.status)) for item in active]
+        limits = [cpu_and_memory(pod_limits(item.spec, item.status)) for item in active]
         assert len(totals) == len(present)
         assert +totals.phases == Counter(item.status.phase or "Unknown" for item in present.values())
         assert totals.requests == Amount(sum(r.cpu for r in requests), sum(r.memory for r in requests))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from shared.kube.connection import Kube
+from shared.kube.resources import Amount
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import kube_of
-from workers.metrics.resources import Amount
 from workers.metrics.usage import read_usage
 
 

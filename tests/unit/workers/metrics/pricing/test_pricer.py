@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from shared.kube.resources import Amount
 from tests.unit.workers.metrics.conftest import LINUX
 from workers.metrics.capacity import Capacity, Identity
 from workers.metrics.pricing.owner import NO_OVERRIDES, OverrideFile, Overrides, parse_overrides
 from workers.metrics.pricing.price import Price, nano
 from workers.metrics.pricing.pricer import price
 from workers.metrics.pricing.table import FORMAT, PriceTable
-from workers.metrics.resources import Amount
 
 TWO_CPUS_EIGHT_GIB = Amount(2_000_000_000, 8 * 2**30)
 SPOT = LINUX._replace(capacity=Capacity.SPOT)
