@@ -38,7 +38,7 @@ _AWAY = (502, 503, 504)
 """Answers of an API server that is not there, or of what stands before it. A 500 is about the one request."""
 
 _AGGREGATED = "/apis/metrics.k8s.io/"
-"""Served by another than the API server: when that one is away, the API server answers 503 for it."""
+"""Served by another than the API server, who waits for it and answers 503 when it is away: says nothing of itself."""
 
 MAX_BODY = 64 * 1024 * 1024
 
@@ -162,13 +162,13 @@ class Kube:
             Unauthorized: 401, also with the token read again.
         """
         budget = _budget.get()
-        seconds = READ_TIMEOUT if budget is None else max(SHORTEST_TIMEOUT, min(READ_TIMEOUT, budget.remaining))
-        with Cutoff(CALL_TIMEOUT) as cutoff:
-            response = self._open(method, path, query, body, content_type, seconds)
+        whole = CALL_TIMEOUT if budget is None else max(SHORTEST_TIMEOUT, min(CALL_TIMEOUT, budget.remaining))
+        with Cutoff(whole) as cutoff:
+            response = self._open(method, path, query, body, content_type, min(READ_TIMEOUT, whole))
             try:
-                content = read_body(response, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
+                content = read_body(response, MAX_BODY, Deadline.after(whole, self._clock))
                 if cutoff.used:
-                    raise TemporaryError(f"no whole answer within {CALL_TIMEOUT:g} s")
+                    raise TemporaryError(f"no whole answer within {whole:g} s")
             except (urllib3.exceptions.HTTPError, OSError, TemporaryError) as error:
                 response.close()
                 raise self._unavailable(f"{method} {path}", error) from error
@@ -291,7 +291,8 @@ class Kube:
 
     def _unavailable(self, what: str, error: BaseException) -> KubeUnavailable:
         failure = KubeUnavailable(f"{what}: {_reason(error)}")
-        self._tell(False, str(failure))
+        if _AGGREGATED not in what:
+            self._tell(False, str(failure))
         return failure
 
     def _tell(self, ok: bool, why: str) -> None:

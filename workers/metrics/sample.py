@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-from shared.kube.resources import GIB, NANO, Amount
+from shared.kube.resources import GIB, NANO
+from shared.kube.usage import Used
 from shared.schemas.metrics import ClusterMetrics
 from workers.metrics.capacity import Capacity, Kind
 from workers.metrics.pricing.price import Price, dollars
@@ -23,7 +24,7 @@ def take_sample(
     timestamp: datetime,
     nodes: NodeTotals,
     pods: PodTotals,
-    usage: Mapping[str, Amount],
+    usage: Mapping[str, Used],
     price_of: Pricer,
     prices_as_of: str | None,
 ) -> ClusterMetrics:
@@ -106,10 +107,11 @@ def _gib(size: int) -> float:
     return round(size / GIB, 6)
 
 
-def _percent(pairs: Iterable[tuple[int, int]]) -> float | None:
+def _percent(pairs: Iterable[tuple[int | None, int]]) -> float | None:
     """Used of what is there, in percent; None when nothing is known, which is not the same as zero."""
     used = total = 0
     for part, whole in pairs:
-        used += part
-        total += whole
+        if part is not None:
+            used += part
+            total += whole
     return round(100.0 * used / total, 2) if total else None

@@ -1,32 +1,34 @@
-"""Measured usage of nodes from metrics.k8s.io, where the cluster has it."""
+"""The usage that a sample tells of, where the cluster measures it. It is waited for a moment only."""
 
 from __future__ import annotations
 
 import logging
 
 from shared.basics.errors import AgentError
-from shared.kube.connection import Kube
-from shared.kube.objects import Meta, Struct
-from shared.kube.reads import Resource
-from shared.kube.resources import Amount, amount
+from shared.basics.timing import Deadline
+from shared.kube.connection import Kube, bounded_by
+from shared.kube.usage import UsageApi, Used
 
-PATH = "/apis/metrics.k8s.io/v1beta1/nodes"
+PATIENCE = 2.0
+"""Seconds: utilisation is not worth a late sample. metrics-server answers within milliseconds, if it is there."""
 
 _logger = logging.getLogger(__name__)
 
 
-class NodeUsage(Struct, frozen=True):
-    """One entry of the nodes' metrics."""
+class NodeUsage:
+    """Usage by node name; empty where metrics.k8s.io is absent, late or broken, which is nobody's error here."""
 
-    metadata: Meta
-    usage: dict[str, str] = {}
+    def __init__(self, kube: Kube) -> None:
+        self._api = UsageApi(kube)
+        self.last: dict[str, Used] = {}
+        """What was read last: for whoever has no time to ask."""
 
-
-def read_usage(kube: Kube) -> dict[str, Amount]:
-    """Usage by node name; empty where metrics.k8s.io is absent or fails, which is nobody's error here."""
-    try:
-        items = Resource(kube, PATH, NodeUsage).latest()
-    except AgentError as error:
-        _logger.debug("no usage: %s", error)
-        return {}
-    return {item.metadata.name: amount(item.usage) for item in items}
+    def read(self) -> dict[str, Used]:
+        """Ask for it."""
+        try:
+            with bounded_by(Deadline.after(PATIENCE)):
+                self.last = self._api.nodes()
+        except AgentError as error:
+            _logger.debug("no usage: %s", error)
+            self.last = {}
+        return self.last

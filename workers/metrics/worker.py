@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from shared.basics import telemetry
@@ -16,6 +17,7 @@ from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import PATH as PODS
 from shared.kube.reads import Resource
 from shared.kube.resources import GIB
+from shared.kube.usage import Used
 from shared.process.lifecycle import Loop, Process, Worker
 from shared.process.state import CLUSTER, DRAIN_ENDED
 from shared.queue.messages import METRICS
@@ -27,7 +29,7 @@ from workers.metrics.pricing.pricer import price
 from workers.metrics.pricing.table import PriceTable
 from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeRecord, NodeTotals, Pod, PodTotals
-from workers.metrics.usage import read_usage
+from workers.metrics.usage import NodeUsage
 
 _SELF_CHECK_SECONDS = 600.0
 
@@ -62,6 +64,7 @@ class MetricsWorker(Worker):
             PodTotals.put,
             lambda totals, pod: totals.remove(pod.metadata.uid),
         )
+        self._usage = NodeUsage(kube)
         self._table = PriceTable()
         self._overrides = OverrideFile(settings.prices_file)
         self._sampling = threading.Lock()
@@ -104,11 +107,13 @@ class MetricsWorker(Worker):
     def put_sample(self) -> None:
         """Make a sample of the totals as they are and put it on the queue.
 
+        While stopping, nothing is waited for: the usage is that of the last sample.
+
         Raises:
             NotCounted: there are no totals yet.
             TemporaryError: the queue does not take it.
         """
-        usage = read_usage(self._kube)
+        usage = self._usage.last if self._process.stop.is_set() else self._usage.read()
         with self._sampling:
             taken = self._take(usage)
             key = f"{self._process.instance_id}/{iso(taken.timestamp)}"
@@ -116,7 +121,7 @@ class MetricsWorker(Worker):
             self._tell_cluster()
         show(taken)
 
-    def _take(self, usage: Any) -> ClusterMetrics:
+    def _take(self, usage: Mapping[str, Used]) -> ClusterMetrics:
         if self._nodes.totals is None or self._pods.totals is None:
             raise NotCounted("the cluster is not listed yet")
         overrides, factor = self._overrides.current(), self._process.settings.metrics.spot_price_factor

@@ -190,9 +190,19 @@ class Cluster:
     def clear_faults(self) -> None:
         self.api.faults.clear()
 
-    def set_metrics(self, state: str = "ready", missing: Iterable[str] = ()) -> None:
-        """metrics.k8s.io is ``ready``, ``down`` or ``absent``, and knows nothing of the ``missing`` nodes."""
+    def set_metrics(
+        self,
+        state: str = "ready",
+        missing: Iterable[str] = (),
+        versions: tuple[str, ...] = ("v1beta1",),
+        lacking: str = "",
+    ) -> None:
+        """metrics.k8s.io is ``ready``, ``down`` or ``absent``, and serves these ``versions``.
+
+        It knows nothing of the ``missing`` nodes, and of no node or pod the ``lacking`` resource.
+        """
         self.usage.state, self.usage.missing = state, set(missing)
+        self.usage.versions, self.usage.lacking = versions, lacking
 
     # What there is
 

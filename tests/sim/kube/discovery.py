@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tests.sim.kube.resources import PODS, RESOURCES, Object, Resource
 
 VERSION: Object = {
@@ -26,20 +28,23 @@ def core_versions(address: str) -> Object:
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": server}
 
 
-def groups(metrics_installed: bool) -> Object:
-    names = dict.fromkeys((r.group, r.version) for r in RESOURCES if r.group)
-    found = [group(*name) for name in names if metrics_installed or name[0] != "metrics.k8s.io"]
+def groups(of_metrics: Sequence[str]) -> Object:
+    """All groups; of metrics.k8s.io the given versions, if any."""
+    names = dict.fromkeys(resource.group for resource in RESOURCES if resource.group)
+    found = [group for name in names if (group := _group(name, of_metrics))]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
 
 
-def group(name: str, version: str) -> Object:
-    served = {"groupVersion": f"{name}/{version}", "version": version}
-    return {"name": name, "versions": [served], "preferredVersion": served}
+def find_group(name: str, of_metrics: Sequence[str]) -> Object | None:
+    found = _group(name, of_metrics)
+    return {"kind": "APIGroup", "apiVersion": "v1", **found} if found else None
 
 
-def find_group(name: str) -> Object | None:
-    version = next((resource.version for resource in RESOURCES if resource.group == name), None)
-    return {"kind": "APIGroup", "apiVersion": "v1", **group(name, version)} if version else None
+def _group(name: str, of_metrics: Sequence[str]) -> Object | None:
+    known = list(dict.fromkeys(resource.version for resource in RESOURCES if resource.group == name))
+    served = of_metrics if name == "metrics.k8s.io" else known
+    versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in served]
+    return {"name": name, "versions": versions, "preferredVersion": versions[0]} if versions else None
 
 
 def resources(name: str, version: str) -> Object | None:

@@ -67,10 +67,11 @@ BINDINGS = Resource(_RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", na
 PRIORITIES = Resource(
     "scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False, short=("pc",), status=False
 )
-NODE_METRICS = Resource(
-    "metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", namespaced=False, verbs=("get", "list"), status=False
+METRICS = tuple(
+    Resource("metrics.k8s.io", version, plural, kind, namespaced, verbs=("get", "list"), status=False)
+    for version in ("v1", "v1beta1")
+    for plural, kind, namespaced in (("nodes", "NodeMetrics", False), ("pods", "PodMetrics", True))
 )
-POD_METRICS = Resource("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", verbs=("get", "list"), status=False)
 SELF_REVIEWS = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview",
     namespaced=False, verbs=("create",), status=False,
@@ -85,7 +86,6 @@ STORED = (
     DAEMON_SETS, JOBS, BUDGETS, VOLUME_ATTACHMENTS, VOLUME_CLAIMS,
     CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, CLUSTER_ROLES, BINDINGS, PRIORITIES,
 )  # fmt: skip
-METRICS = (NODE_METRICS, POD_METRICS)
 RESOURCES = (*STORED, *METRICS, SELF_REVIEWS, REVIEWS)
 
 _BY_PATH = {(r.group, r.version, r.plural): r for r in RESOURCES}

@@ -73,7 +73,7 @@ class Api:
     def _answer(self, request: Request, route: routes.Route, user: str) -> Response:
         if not route.ask.resource:
             return self._about(request.path.rstrip("/") or "/")
-        if route.ask.group == "metrics.k8s.io" and (gap := self._metrics_gap()):
+        if route.ask.group == "metrics.k8s.io" and (gap := self._metrics_gap(route.version)):
             return gap
         if not routes.known_group(route.ask.group, route.version):
             return _NOT_FOUND
@@ -146,13 +146,17 @@ class Api:
         watch = watches.Watch(self.store, resource, target.namespace, options, document if show else None)
         return Response(200, stream=watch.stream(self.bookmark_interval))
 
-    def _metrics_gap(self) -> Response | None:
-        """metrics-server is not installed, or installed and down."""
-        if self.usage.state == "absent":
+    def _metrics_gap(self, version: str) -> Response | None:
+        """metrics-server is not installed, does not serve this version, or is down."""
+        if version not in self._metrics_versions():
             return _NOT_FOUND
         if self.usage.state == "down":
             return Response(503, b"service unavailable\n", "text/plain; charset=utf-8")
         return None
+
+    def _metrics_versions(self) -> tuple[str, ...]:
+        """What the aggregator lists: also while metrics-server is down, as long as it is registered."""
+        return () if self.usage.state == "absent" else self.usage.versions
 
     def _metrics(self, resource: Resource, ask: Ask, request: Request) -> Response:
         namespace = ask.namespace or None
@@ -166,7 +170,7 @@ class Api:
         parts = path.strip("/").split("/")
         if parts[0] in ("healthz", "readyz", "livez"):
             return Response(200, b"ok", "text/plain; charset=utf-8", {"X-Content-Type-Options": "nosniff"})
-        if parts[0] == "apis" and len(parts) > 1 and parts[1] == "metrics.k8s.io" and (gap := self._metrics_gap()):
+        if parts[:2] == ["apis", "metrics.k8s.io"] and len(parts) > 2 and (gap := self._metrics_gap(parts[2])):
             return gap
         found: Object | None = None
         if path == "/version":
@@ -174,11 +178,11 @@ class Api:
         elif path == "/api":
             found = discovery.core_versions(self.address)
         elif path == "/apis":
-            found = discovery.groups(self.usage.state != "absent")
+            found = discovery.groups(self._metrics_versions())
         elif parts[0] == "api" and len(parts) == 2:
             found = discovery.resources("", parts[1])
         elif parts[0] == "apis" and len(parts) == 2:
-            found = discovery.find_group(parts[1])
+            found = discovery.find_group(parts[1], self._metrics_versions())
         elif parts[0] == "apis" and len(parts) == 3:
             found = discovery.resources(parts[1], parts[2])
         return _json(200, found) if found is not None else _NOT_FOUND

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tests.sim.kube.kinds import timestamp
 from tests.sim.kube.lists import ListOptions
 from tests.sim.kube.quantities import pod_requests
-from tests.sim.kube.resources import NODE_METRICS, NODES, PODS, Object, Resource
+from tests.sim.kube.resources import NODES, PODS, Object, Resource
 from tests.sim.kube.status import not_found
 from tests.sim.kube.store import Store, Stored
 
@@ -26,18 +26,22 @@ class Usage:
 
     store: Store
     state: str = "ready"
+    versions: tuple[str, ...] = ("v1beta1",)
+    """Served, the preferred one first; metrics-server has v1 since Kubernetes 1.37."""
     missing: set[str] = field(default_factory=set)
     """Nodes whose kubelet could not be scraped."""
+    lacking: str = ""
+    """A resource that no usage has."""
 
     def listed(self, resource: Resource, namespace: str | None, options: ListOptions) -> Object:
-        source = NODES if resource is NODE_METRICS else PODS
+        source = NODES if resource.plural == "nodes" else PODS
         found = [stored for stored in self.store.all(source, namespace) if options.selects(stored.object)]
         items = [item for stored in found if (item := self._measure(stored))]
         head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
         return {**head, "metadata": {}, "items": items}
 
     def one(self, resource: Resource, namespace: str | None, name: str) -> Object:
-        stored = self.store.get(NODES if resource is NODE_METRICS else PODS, namespace, name)
+        stored = self.store.get(NODES if resource.plural == "nodes" else PODS, namespace, name)
         item = self._measure(stored) if stored else None
         if item is None:
             raise not_found(resource, name)
@@ -56,7 +60,7 @@ class Usage:
                 return None
             used = [pod_usage(pod) for pod in self.store.pods.on_node(stored.name)]
             cpu = _NODE_CPU + sum(cpu for cpu, _ in used)
-            return {**item, "usage": _quantities(cpu, _NODE_MEMORY + sum(memory for _, memory in used))}
+            return {**item, "usage": self._quantities(cpu, _NODE_MEMORY + sum(memory for _, memory in used))}
         if stored.object["spec"].get("nodeName") in (None, *self.missing):
             return None
         if stored.object["status"].get("phase") != "Running":
@@ -64,8 +68,12 @@ class Usage:
         item["metadata"]["namespace"] = metadata["namespace"]
         containers = stored.object["spec"]["containers"]
         cpu, memory = pod_usage(stored)
-        share = _quantities(cpu // len(containers), memory // len(containers))
+        share = self._quantities(cpu // len(containers), memory // len(containers))
         return {**item, "containers": [{"name": container["name"], "usage": share} for container in containers]}
+
+    def _quantities(self, millicores: int, size: int) -> Object:
+        found = {"cpu": f"{millicores * 1_000_000}n", "memory": f"{size // 1024}Ki"}
+        return {name: quantity for name, quantity in found.items() if name != self.lacking}
 
 
 def pod_usage(pod: Stored) -> tuple[int, int]:
@@ -75,7 +83,3 @@ def pod_usage(pod: Stored) -> tuple[int, int]:
     cpu, memory = pod_requests(pod.object)
     percent = 25 + zlib.crc32(pod.key.encode()) % 51
     return cpu * percent // 100, memory * percent // 100
-
-
-def _quantities(millicores: int, size: int) -> Object:
-    return {"cpu": f"{millicores * 1_000_000}n", "memory": f"{size // 1024}Ki"}

@@ -9,6 +9,7 @@ from typing import Any
 from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
 from shared.kube.errors import Forbidden, NotFound
+from shared.kube.usage import UsageApi
 from workers.commands.doctor.access import ACCOUNT, NAMESPACE
 from workers.commands.doctor.central import check_clock
 from workers.commands.doctor.findings import Finding, fail, ok, unknown, warn
@@ -76,12 +77,14 @@ def _check_deployment(found: dict[str, Any] | AgentError) -> Finding:
 
 def check_usage(kube: Kube) -> Iterator[Finding]:
     """Whether metrics.k8s.io tells utilisation."""
-    found = _read(kube, "/apis/metrics.k8s.io/v1beta1/nodes")
-    advice = "install metrics-server to see utilisation; everything else works without it"
-    if isinstance(found, AgentError):
-        yield warn("metrics.k8s.io", f"no usage: {found}", advice)
-    else:
-        yield ok("metrics.k8s.io", f"tells the usage of {len(found.get('items', []))} nodes")
+    api = UsageApi(kube)
+    try:
+        found = len(api.nodes())
+    except AgentError as error:
+        advice = "install metrics-server to see utilisation; everything else works without it"
+        yield warn("metrics.k8s.io", f"no usage: {error}", advice)
+        return
+    yield ok("metrics.k8s.io", f"{api.version()} tells the usage of {found} nodes")
 
 
 def check_pod(kube: Kube) -> Iterator[Finding]:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from shared.basics.errors import TemporaryError
+from shared.basics.timing import Deadline
 from shared.kube import connection
-from shared.kube.connection import MAX_BODY, MAX_LINE, Hangup, Kube
+from shared.kube.connection import MAX_BODY, MAX_LINE, Hangup, Kube, bounded_by
 from shared.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeUnavailable, NotFound, Unauthorized
 from tests.sim.kube.cluster import Cluster
 from tests.sim.kube.credentials import kubeconfig
@@ -127,6 +128,17 @@ def test_an_answer_whose_headers_drip_is_given_up_too(
     with closing(Dripping(head, drip)) as server:
         with pytest.raises(KubeUnavailable):
             call(kube_of(f"http://{server.address}", tmp_path))
+        assert not server.over.is_set()
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+def test_whoever_has_little_time_waits_no_longer_for_a_whole_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(connection, "SHORTEST_TIMEOUT", 0.1)
+    with closing(Dripping(head, b"y")) as server:
+        with pytest.raises(KubeUnavailable), bounded_by(Deadline.after(0.3)):
+            kube_of(f"http://{server.address}", tmp_path).get(NODE)
         assert not server.over.is_set()
 
 

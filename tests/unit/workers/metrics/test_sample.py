@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.kube.resources import Amount
+from shared.kube.usage import Used
 from shared.schemas.metrics import ClusterMetrics
 from tests.unit.conftest import NOON
 from tests.unit.workers.metrics.conftest import empty_sample, node, pod
@@ -23,7 +23,7 @@ def priced(record: NodeRecord) -> Price:
     return Price(nano(dollars), "table" if record.identity.instance_type else "fallback")
 
 
-def sample(nodes: NodeTotals, pods: PodTotals | None = None, usage: dict[str, Amount] | None = None) -> ClusterMetrics:
+def sample(nodes: NodeTotals, pods: PodTotals | None = None, usage: dict[str, Used] | None = None) -> ClusterMetrics:
     return take_sample("demo", NOON, nodes, pods or PodTotals(), usage or {}, priced, "2025-03-02")
 
 
@@ -63,7 +63,7 @@ def test_nodes_that_are_no_machines_are_counted_apart_and_add_nothing() -> None:
     nodes.put(node("aci", {"type": "virtual-kubelet"}, provider_id="", cpu="10000", memory="4Ti"))
     nodes.put(node("fargate", {**LABELS, "eks.amazonaws.com/compute-type": "fargate"}, cpu="4"))
     nodes.put(node("fake", {"type": "kwok"}, cpu="64"))
-    taken = sample(nodes, usage={"aci": Amount(1, 1)})
+    taken = sample(nodes, usage={"aci": Used(1, 1)})
     assert (taken.virtual_node_count, taken.kwok_node_count) == (2, 1)
     apart = {"virtual_node_count": 0, "kwok_node_count": 0}
     assert taken.model_copy(update=apart) == before
@@ -103,7 +103,7 @@ def test_pods() -> None:
 
 
 def test_utilisation_speaks_for_the_nodes_whose_usage_is_known() -> None:
-    usage = {"spot-1": Amount(965_000_000, 7 * GIB), "base-1": Amount(2_000_000_000, 4 * GIB), "gone": Amount(1, 1)}
+    usage = {"spot-1": Used(965_000_000, 7 * GIB), "base-1": Used(2_000_000_000, 4 * GIB), "gone": Used(1, 1)}
     taken = sample(cluster(), usage=usage)
     assert taken.usage_node_count == 2
     assert taken.cpu_utilization_percent == 50.0
@@ -113,8 +113,17 @@ def test_utilisation_speaks_for_the_nodes_whose_usage_is_known() -> None:
 def test_without_usage_utilisation_is_not_known_which_is_not_zero() -> None:
     taken = sample(cluster())
     assert (taken.cpu_utilization_percent, taken.memory_utilization_percent, taken.usage_node_count) == (None, None, 0)
-    idle = sample(cluster(), usage={"spot-1": Amount(0, 0)})
+    idle = sample(cluster(), usage={"spot-1": Used(0, 0)})
     assert (idle.cpu_utilization_percent, idle.usage_node_count) == (0.0, 1)
+
+
+def test_usage_without_one_of_its_resources_is_unknown_for_that_one_only() -> None:
+    usage = {"spot-1": Used(None, 7 * GIB), "base-1": Used(2_000_000_000, None), "spot-2": Used(None, 0)}
+    taken = sample(cluster(), usage=usage)
+    assert taken.cpu_utilization_percent == 50.0, "of base-1 alone"
+    assert taken.memory_utilization_percent == 50.0, "of the two spot nodes"
+    assert taken.usage_node_count == 3
+    assert sample(cluster(), usage={"spot-1": Used(None, GIB)}).cpu_utilization_percent is None
 
 
 def test_an_empty_cluster_is_all_zeros() -> None:

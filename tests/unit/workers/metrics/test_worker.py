@@ -186,6 +186,19 @@ def test_when_the_pod_stops_a_last_sample_is_put(running: Running) -> None:
     assert len(running.samples) == 1
 
 
+def test_the_last_sample_waits_for_no_usage(cluster: Cluster, running: Running) -> None:
+    """A stop has half a minute at most, and a metrics API that hangs would take all of it."""
+    running.worker.put_sample()
+    (before,) = running.samples
+    cluster.audit.clear()
+    cluster.fail(path="/apis/metrics.k8s.io/", times=None, delay=600)
+    running.process.stop.set()
+    running.worker.close(pod_stopping=True)
+    *_, last = running.samples
+    assert last.usage_node_count == before.usage_node_count == 4
+    assert not [entry for entry in cluster.audit if "metrics.k8s.io" in entry.path]
+
+
 def test_a_last_sample_that_cannot_be_made_does_not_hold_up_the_end(
     kube: Kube, process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -205,6 +218,7 @@ def test_at_rest_two_watches_are_all_there_is(cluster: Cluster, running: Running
     running.worker.sample()
     asked = {(entry.verb, entry.resource, entry.path.partition("?")[0]) for entry in cluster.audit}
     assert asked == {
+        ("get", "", "/apis/metrics.k8s.io"),
         ("list", "nodes", "/apis/metrics.k8s.io/v1beta1/nodes"),
         ("get", "", "/version"),
     }

@@ -98,7 +98,9 @@ def test_ready_is_asked_through_the_api_server(tmp_path: Path, answer: bytes, ve
 
 
 def test_utilisation_that_is_not_there_is_a_warning(cluster: Cluster, kube: Kube) -> None:
-    assert [finding.verdict for finding in check_usage(kube)] == [Verdict.OK]
+    cluster.set_metrics(versions=("v1", "v1beta1"))
+    (finding,) = check_usage(kube)
+    assert (finding.verdict, finding.detail) == (Verdict.OK, "v1 tells the usage of 3 nodes")
     cluster.set_metrics("absent")
     (finding,) = check_usage(kube)
     assert finding.verdict is Verdict.WARN
