@@ -75,6 +75,7 @@ KUBE_SECONDS = _histogram(
 )
 KUBE_CONNECTED = _gauge("kube_connected", "1 while the API server answers this worker.", "worker")
 STREAM_CONNECTED = _gauge("stream_connected", "1 while the task stream is open and alive.")
+OBJECTS_SKIPPED = _counter("objects_skipped", "Objects of the API server that could not be read.", "resource")
 RECONNECTS = _counter("reconnects", "Connections or watches opened again.", "target")
 RETRIES = _counter("loop_failures", "Passes of a worker's loop that failed and were retried.", "loop")
 

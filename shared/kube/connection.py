@@ -7,6 +7,7 @@ and importing them costs 20 MB (shared/KUBERNETES.md).
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -39,6 +40,16 @@ _AWAY = (502, 503, 504)
 
 _AGGREGATED = "/apis/metrics.k8s.io/"
 """Served by another than the API server, who waits for it and answers 503 when it is away: says nothing of itself."""
+
+_PROBES = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Names that not every system has: the doctor runs on laptops, too."""
+
+KEEPALIVE = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *((socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)),
+]
+"""A connection whose other end is gone, as behind a restarted load balancer, breaks 30 s after it fell silent."""
 
 MAX_BODY = 64 * 1024 * 1024
 
@@ -264,7 +275,7 @@ class Kube:
                 self._load_into(configuration)
                 configuration.retries = ONE_FRESH_CONNECTION
                 configuration.connection_pool_maxsize = self._connections
-                configuration.keep_alive = True
+                configuration.socket_options = KEEPALIVE
                 self._client = ApiClient(configuration)
                 pools = self._client.rest_client.pool_manager
                 if type(pools) in (urllib3.PoolManager, urllib3.ProxyManager):  # And no SOCKS.

@@ -41,9 +41,6 @@ class Node(Struct, frozen=True):
         return self.ready is not None and self.ready.status == "True"
 
 
-_decoder = msgspec.json.Decoder(Node)
-
-
 class Nodes(Resource[Node]):
     """Reads and writes of nodes."""
 
@@ -52,7 +49,8 @@ class Nodes(Resource[Node]):
 
     def find(self, name: str) -> Node:
         """The node as the API server has it now. Raises NotFound."""
-        return _decoder.decode(self._kube.get(_path(name)))
+        path = _path(name)
+        return self.decoded(self._kube.get(path), f"GET {path}")
 
     def set_unschedulable(self, name: str, unschedulable: bool, uid: str | None = None) -> Node:
         """Cordon or uncordon in one PATCH; the node afterwards. Raises NotFound, Conflict, Forbidden."""
@@ -67,7 +65,8 @@ class Nodes(Resource[Node]):
         """``uid``, where given, is the only node of that name that is meant; another one is a Conflict."""
         if uid is not None:
             patch = {**patch, "metadata": {**patch.get("metadata", {}), "uid": uid}}
-        return _decoder.decode(self._kube.call("PATCH", _path(name), None, patch, MERGE_PATCH))
+        path = _path(name)
+        return self.decoded(self._kube.call("PATCH", path, None, patch, MERGE_PATCH), f"PATCH {path}")
 
 
 def _path(name: str) -> str:

@@ -36,6 +36,11 @@ class Meta(Struct, frozen=True):
     owner_references: list[Owner] | None = None
     finalizers: list[str] | None = None
 
+    @property
+    def full_name(self) -> str:
+        """``namespace/name``, as people write it."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
 
 class ListMeta(Struct, frozen=True):
     """Metadata of a list."""

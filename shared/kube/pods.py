@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from shared.kube.connection import MERGE_PATCH, Kube
 from shared.kube.objects import Condition, Meta, Owner, Struct, controller_of
 from shared.kube.reads import Resource
@@ -86,9 +84,6 @@ class Pod(Struct, frozen=True):
         return (self.metadata.labels or {}).get(key)
 
 
-_decoder = msgspec.json.Decoder(Pod)
-
-
 class Pods(Resource[Pod]):
     """Reads and writes of pods, those of one ``namespace`` or all."""
 
@@ -97,12 +92,14 @@ class Pods(Resource[Pod]):
 
     def find(self, namespace: str, name: str) -> Pod:
         """The pod as the API server has it now. Raises NotFound."""
-        return _decoder.decode(self._kube.get(pod_path(namespace, name)))
+        path = pod_path(namespace, name)
+        return self.decoded(self._kube.get(path), f"GET {path}")
 
     def set_labels(self, namespace: str, name: str, labels: dict[str, str | None], uid: str) -> Pod:
         """Set labels, or remove those that are null, of the pod ``uid`` only. Raises NotFound, Conflict."""
         patch = {"metadata": {"labels": labels, "uid": uid}}
-        return _decoder.decode(self._kube.call("PATCH", pod_path(namespace, name), None, patch, MERGE_PATCH))
+        path = pod_path(namespace, name)
+        return self.decoded(self._kube.call("PATCH", path, None, patch, MERGE_PATCH), f"PATCH {path}")
 
 
 def pod_path(namespace: str, name: str) -> str:

@@ -1,9 +1,13 @@
-"""Lists in pages and watches, typed by the struct the reader wants its objects decoded into."""
+"""Lists in pages and watches, typed by the struct the reader wants its objects decoded into.
+
+What the API server serves is decoded object by object: one that cannot be decoded is skipped (decoding.py), and the
+others of its list, and the rest of its watch, are not.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -11,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from shared.kube.connection import Hangup, Kube
+from shared.kube.decoding import Decoder, Skipped, Undecodable, identity_of, members, parts
 from shared.kube.errors import KubeUnavailable, error_of, parse_event
 from shared.kube.objects import ListMeta, Meta
 
@@ -19,12 +24,16 @@ T = TypeVar("T")
 PAGE = 500
 """Objects in one page of a list."""
 
-WATCH_SECONDS = (240.0, 480.0)
-"""A watch ends by itself after a random time in this range, as client-go's do, to spread the reconnects."""
+WATCH_SECONDS = (60.0, 90.0)
+"""The API server ends a watch after a random time in this range, to spread the reconnects.
 
-BOOKMARK_SILENCE = 90.0
-"""Seconds without a line after which a watch counts as half-open: bookmarks come about every 60 s."""
+Silence is no failure: nobody promises bookmarks, and watches of events get none at all
+(https://github.com/kubernetes/kubernetes/issues/120348). A connection whose other end is gone is found by TCP
+keepalive; where a proxy keeps it up with nobody behind, this is how long nothing is seen.
+"""
 
+LATE = 15.0
+"""Seconds by which the end of a watch may be late before the connection counts as broken."""
 
 ALL: Mapping[str, str] = MappingProxyType({})
 """No selector."""
@@ -35,6 +44,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
     items: list[T] = []
     metadata: ListMeta = ListMeta()
+    skipped: int = 0
+    """How many more there are that could not be decoded."""
 
 
 class _Event(msgspec.Struct):
@@ -42,17 +53,13 @@ class _Event(msgspec.Struct):
     object: msgspec.Raw
 
 
-class _Bookmark(msgspec.Struct):
-    metadata: Meta
-
-
 _event_decoder = msgspec.json.Decoder(_Event)
-_bookmark_decoder = msgspec.json.Decoder(_Bookmark)
+_list_meta_decoder = msgspec.json.Decoder(ListMeta)
 
 
 @dataclass(frozen=True)
 class Change(Generic[T]):
-    """One line of a watch. ``object`` is None for a bookmark, which only moves ``version``."""
+    """One line of a watch. ``object`` is None for a bookmark or what was skipped, which only move ``version``."""
 
     kind: str
     """ADDED, MODIFIED, DELETED or BOOKMARK."""
@@ -61,13 +68,22 @@ class Change(Generic[T]):
 
 
 class Resource(Generic[T]):
-    """A collection at ``path`` whose objects decode into ``kind``, which must have ``metadata: Meta``."""
+    """A collection at ``path`` whose objects decode into ``kind``, which must have ``metadata`` with a version.
 
-    def __init__(self, kube: Kube, path: str, kind: type[T]) -> None:
+    ``decode`` replaces the decoder of ``kind``, for a reader that looks at most objects only in part; it raises
+    Undecodable.
+    """
+
+    def __init__(
+        self, kube: Kube, path: str, kind: type[T], decode: Callable[[bytes | msgspec.Raw], T] | None = None
+    ) -> None:
         self._kube = kube
         self._path = path
-        self._object_decoder = msgspec.json.Decoder(kind)
-        self._page_decoder: msgspec.json.Decoder[Page[T]] = msgspec.json.Decoder(Page[kind])  # type: ignore[valid-type]
+        self._decode = decode or Decoder(kind)
+        self._page_decoder: msgspec.json.Decoder[Page[T]] | None = None
+        if decode is None:
+            self._page_decoder = msgspec.json.Decoder(Page[kind])  # type: ignore[valid-type]
+        self.skipped = Skipped(path.rpartition("/")[2])
 
     def pages(self, query: Mapping[str, str] = ALL, limit: int = PAGE) -> Iterator[Page[T]]:
         """A consistent list, page by page.
@@ -79,7 +95,7 @@ class Resource(Generic[T]):
         token = ""
         while True:
             asked = {**query, "limit": limit, **({"continue": token} if token else {})}
-            page = self._decode_page(self._kube.get(self._path, asked))
+            page = self._page_of(self._kube.get(self._path, asked))
             yield page
             token = page.metadata.continue_
             if not token:
@@ -87,57 +103,101 @@ class Resource(Generic[T]):
 
     def cached(self, query: Mapping[str, str] = ALL) -> Page[T]:
         """A list from the API server's watch cache: cheap, and maybe a moment old."""
-        return self._decode_page(self._kube.get(self._path, {**query, "resourceVersion": "0"}))
+        return self._page_of(self._kube.get(self._path, {**query, "resourceVersion": "0"}))
 
     def latest(self, query: Mapping[str, str] = ALL) -> list[T]:
         """A consistent list in one piece."""
         return [item for page in self.pages(query) for item in page.items]
 
     def changes(
-        self,
-        version: str,
-        query: Mapping[str, str] = ALL,
-        seconds: float | None = None,
-        silence: float = BOOKMARK_SILENCE,
-        hangup: Hangup | None = None,
-    ) -> Iterator[list[Change[T]]]:
+        self, version: str, query: Mapping[str, str] = ALL, hangup: Hangup | None = None
+    ) -> Generator[list[Change[T]], None, None]:
         """What changed after ``version``, in the bunches it comes in, until the server ends the watch.
 
         Whoever takes in a bunch at a time pays once for a storm's thousand changes.
 
         Raises:
             Gone: ``version`` is too old; list again.
-            KubeUnavailable: the connection broke, was silent, or carried nonsense; go on from the last
+            KubeUnavailable: the connection broke, did not end in time, or carried nonsense; go on from the last
                 version seen.
         """
+        seconds = int(random.uniform(*WATCH_SECONDS))
         asked = {
             **query,
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": int(seconds if seconds is not None else random.uniform(*WATCH_SECONDS)),
+            "timeoutSeconds": seconds,
         }
-        for lines in self._kube.lines(self._path, asked, silence, hangup):
-            try:
-                yield [self._decode_change(line) for line in lines if line]
-            except msgspec.DecodeError as error:
-                raise KubeUnavailable(f"watch {self._path}: a line that is no event: {error}") from error
+        for lines in self._kube.lines(self._path, asked, seconds + LATE, hangup):
+            yield [change for line in lines if line and (change := self._change_of(line)) is not None]
 
-    def _decode_page(self, body: bytes) -> Page[T]:
+    def decoded(self, body: bytes, what: str) -> T:
+        """The one object that the answer to ``what`` ("GET /api/v1/nodes/a") consists of.
+
+        Raises:
+            KubeUnavailable: it is none; something else than the API server may have answered.
+        """
         try:
-            return self._page_decoder.decode(body)
+            return self._decode(body)
+        except Undecodable as error:
+            raise KubeUnavailable(f"{what}: the answer is no such object: {error}") from error
+
+    def skip(self, decoded: T, error: Exception) -> None:
+        """Pass over an object that could be decoded, but not be used."""
+        metadata: Meta = getattr(decoded, "metadata")  # noqa: B009 - any T has it, and no type says so
+        self.skipped.note(metadata.full_name, error)
+
+    def _page_of(self, body: bytes) -> Page[T]:
+        if self._page_decoder is not None:
+            try:
+                return self._page_decoder.decode(body)
+            except (msgspec.DecodeError, RecursionError):
+                pass  # One object spoils the whole.
+        return self._page_one_by_one(body)
+
+    def _page_one_by_one(self, body: bytes) -> Page[T]:
+        content = members(body)
+        items = content.get("items", b"[]")
+        try:
+            metadata = _list_meta_decoder.decode(content.get("metadata", b""))
         except msgspec.DecodeError as error:
             raise KubeUnavailable(f"GET {self._path}: the answer is no list: {error}") from error
+        if not items.startswith(b"["):
+            raise KubeUnavailable(f"GET {self._path}: the answer is no list: its items are {items[:20]!r}")
+        every = [self._decode_or_skip(raw) for raw in parts(items)]
+        decoded = [item for item in every if item is not None]
+        return Page(decoded, metadata, len(every) - len(decoded))
 
-    def _decode_change(self, line: bytes) -> Change[T]:
-        event = _event_decoder.decode(line)
+    def _decode_or_skip(self, raw: bytes | msgspec.Raw) -> T | None:
+        try:
+            return self._decode(raw)
+        except Undecodable as error:
+            self.skipped.note(identity_of(bytes(raw)).name, error)
+            return None
+
+    def _change_of(self, line: bytes) -> Change[T] | None:
+        """The change in a line; None where one was skipped that does not even have a version."""
+        event = _event_of(line, self._path)
         if event.type == "ERROR":
             raise error_of(parse_event(bytes(event.object)), f"watch {self._path}")
-        if event.type == "BOOKMARK":
-            bookmark = _bookmark_decoder.decode(event.object)
-            return Change(event.type, None, bookmark.metadata.resource_version)
-        decoded = self._object_decoder.decode(event.object)
-        return Change(event.type, decoded, _version_of(decoded))
+        decoded = self._decode_or_skip(event.object) if event.type != "BOOKMARK" else None
+        if decoded is not None and not self.skipped:
+            return Change(event.type, decoded, _version_of(decoded))
+        identity = identity_of(bytes(event.object))
+        if decoded is not None or event.type == "DELETED":
+            self.skipped.settled(identity.name)
+        return Change(event.type, decoded, identity.version) if identity.version else None
+
+
+def _event_of(line: bytes, path: str) -> _Event:
+    try:
+        return _event_decoder.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        content = members(line) if isinstance(error, RecursionError) else {}
+        if not {"type", "object"} <= content.keys():
+            raise KubeUnavailable(f"watch {path}: a line that is no event: {error}") from error
+        return _Event(content["type"].decode("utf-8", "replace").strip('"'), msgspec.Raw(content["object"]))
 
 
 def _version_of(decoded: Any) -> str:

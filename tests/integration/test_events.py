@@ -331,6 +331,23 @@ def test_a_storm_of_many_things_is_bounded_delivered_in_batches_and_what_is_drop
     assert stage.agent.ready()["ready"]
 
 
+# -- whatever the API server serves -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["0000-01-01T00:00:00Z", "10000-01-01T09:59:59Z"])
+def test_an_event_of_a_year_that_python_does_not_know_hides_nothing_that_comes_after_it(
+    stage: Stage, moment: str
+) -> None:
+    """Whoever may edit anything in any namespace may write such an event."""
+    name = f"odd-{moment[:4]}"
+    odd = {**failed_scheduling("tenant", name), "lastTimestamp": moment, "eventTime": moment}
+    stage.cluster.store.put(EVENTS, odd)
+    (event,) = stage.wait_told(name=name)
+    assert event["last_seen"] == event["first_seen"], "a time that cannot be is taken as absent"
+    stage.drain(f"after-{name}")
+    assert stage.agent.ready()["ready"]
+
+
 # -- what the cluster's owner wants -----------------------------------------------------------------
 
 

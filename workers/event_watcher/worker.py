@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
 from shared.kube.nodes import Node, Nodes
@@ -19,11 +17,11 @@ from shared.process.lifecycle import Loop, Process, Worker
 from shared.schemas.events import ClusterEvent
 from workers.event_watcher.aggregate import Aggregator, Allowance
 from workers.event_watcher.objects import Event, Pod
+from workers.event_watcher.relay import Relay
 from workers.event_watcher.select import from_event, from_node, from_pod, is_node_not_ready, owner_name
-from workers.event_watcher.watch import Watch
 
 _PATIENCE = 150.0
-"""Seconds: a silent watch is given up after 90."""
+"""Seconds: a silent watch ends after 90."""
 
 
 class EventWatcher(Worker):
@@ -34,15 +32,14 @@ class EventWatcher(Worker):
         self._kube = kube
         self._nodes = Nodes(kube)
         self._looks = Allowance(rate=5.0, burst=20)
-        self._pod_decoder = msgspec.json.Decoder(Pod)
         queue, clock, shared = process.queue, process.clock, Aggregator()
-        pods = Resource(kube, f"{self._only_namespace()}/pods", Pod)
+        self._pods = Resource(kube, f"{self._only_namespace()}/pods", Pod)
         # Those about nodes, which are wanted whatever the namespaces, stand in the namespace default.
         events = Resource(kube, "/api/v1/events", Event)
-        self._watches: dict[str, Watch[Any]] = {
-            "events": Watch("events", events, self._select_event, queue, clock, self._with_owner, aggregator=shared),
-            "pods": Watch("pods", pods, self._select_pod, queue, clock, aggregator=shared),
-            "nodes": Watch(
+        self._relays: dict[str, Relay[Any]] = {
+            "events": Relay("events", events, self._select_event, queue, clock, self._with_owner, aggregator=shared),
+            "pods": Relay("pods", self._pods, self._select_pod, queue, clock, aggregator=shared),
+            "nodes": Relay(
                 "nodes", self._nodes, self._select_node, queue, clock, list_at_first=True, aggregator=shared
             ),
         }
@@ -54,17 +51,17 @@ class EventWatcher(Worker):
 
     def loops(self) -> list[Loop]:
         return [
-            Loop(name, lambda name=name, watch=watch: self._follow(name, watch), patience=_PATIENCE)  # type: ignore[misc]
-            for name, watch in self._watches.items()
+            Loop(name, lambda name=name, relay=relay: self._follow(name, relay), patience=_PATIENCE)  # type: ignore[misc]
+            for name, relay in self._relays.items()
         ]
 
-    def _follow(self, name: str, watch: Watch[Any]) -> float:
-        return watch.follow(lambda: self._process.beats.expect(name, _PATIENCE))
+    def _follow(self, name: str, relay: Relay[Any]) -> float:
+        return relay.follow(lambda: self._process.beats.expect(name, _PATIENCE))
 
     def close(self, pod_stopping: bool) -> None:
         """Forward what waits for its window."""
-        for watch in self._watches.values():
-            watch.close()
+        for relay in self._relays.values():
+            relay.close()
 
     def _wanted(self, event: ClusterEvent | None) -> Iterator[ClusterEvent]:
         """``event``, if the operator's filters let it through."""
@@ -99,8 +96,9 @@ class EventWatcher(Worker):
         if event.kind != "Pod" or event.namespace is None or not self._looks.lets_through("", time.monotonic()):
             return event
         try:
-            pod = self._pod_decoder.decode(self._kube.get(pod_path(event.namespace, event.name)))
-        except (AgentError, msgspec.DecodeError):
+            path = pod_path(event.namespace, event.name)
+            pod = self._pods.decoded(self._kube.get(path), f"GET {path}")
+        except AgentError:
             return event
         owner, node = owner_name(controller_of(pod.metadata)), pod.spec.node_name
         return event.model_copy(update={"owner": owner, "node_name": event.node_name or node or None})

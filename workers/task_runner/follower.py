@@ -92,7 +92,7 @@ class Follower:
         """Watch from ``version`` for as long as watches end in good order."""
         while not self._closed.is_set():
             try:
-                changes = self._pods.changes(version, self._query, _WATCH_SECONDS, hangup=self._hangup)
+                changes = self._pods.changes(version, self._query, self._hangup)
                 for change in (change for bunch in changes for change in bunch):
                     version = change.version
                     pauses.reset()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from queue import Empty
 
 from tests.sim.kube.lists import ListOptions, parse_version
-from tests.sim.kube.resources import NODES, PODS, Object, Resource
+from tests.sim.kube.resources import EVENTS, NODES, PODS, Object, Resource
 from tests.sim.kube.status import ApiError, expired, version_too_large
 from tests.sim.kube.store import Change, Store, Stored, Subscription, TooOld, encode
 
@@ -33,6 +33,8 @@ class Watch:
         """``show`` renders objects other than as plain JSON."""
         self._store, self._resource, self._namespace = store, resource, namespace
         self._options, self._show = options, show
+        self._said = 0
+        """The revision that the watcher knows it has seen everything up to."""
 
     def stream(self, bookmark_interval: float) -> Generator[list[bytes], None, None]:
         """Batches of lines until the timeout."""
@@ -41,6 +43,7 @@ class Watch:
         except ApiError as refusal:
             yield [_line("ERROR", encode(refusal.body()))]
             return
+        self._said = revision if self._from_start else parse_version(self._options.version)
         try:
             yield self._lines(initial)
             if self._from_start and self._options.bookmarks:
@@ -75,7 +78,7 @@ class Watch:
         timeout = self._options.timeout
         deadline = started + timeout if timeout else float("inf")
         last_bookmark = deadline - min(2.0, (timeout or 0) / 2)
-        next_bookmark = min(started + bookmark_interval, last_bookmark) if self._options.bookmarks else float("inf")
+        next_bookmark = min(started + bookmark_interval, last_bookmark) if self._bookmarks else float("inf")
         while (now := time.monotonic()) < deadline:
             lines = self._lines(_waiting(subscription, min(deadline, next_bookmark) - now))
             if time.monotonic() >= next_bookmark:
@@ -85,11 +88,26 @@ class Watch:
             if lines and not subscription.frozen:
                 yield lines
 
+    @property
+    def _bookmarks(self) -> bool:
+        """Whether there are any: events are not served from the watch cache, which is what sends them.
+
+        https://github.com/kubernetes/kubernetes/issues/120348
+        """
+        return self._options.bookmarks and self._resource is not EVENTS
+
     def _caught_up(self, subscription: Subscription) -> list[bytes]:
-        """A bookmark, and before it every change up to its version: who starts from it must miss nothing."""
+        """A bookmark, and before it every change up to its version: who starts from it must miss nothing.
+
+        None where nothing in the whole store has changed since the last one.
+        """
         with self._store.lock:
             changes, revision = list(_waiting(subscription, 0)), self._store.revision
-        return [*self._lines(changes), self._bookmark(revision)]
+        lines = self._lines(changes)
+        if revision > self._said:
+            self._said = revision
+            lines.append(self._bookmark(revision))
+        return lines
 
     def _lines(self, changes: Iterable[Change]) -> list[bytes]:
         return [line for change in changes if (line := self._event(change))]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from shared.kube import reads
 from shared.kube.connection import Kube
+from shared.kube.decoding import Undecodable
 from shared.kube.errors import Gone, KubeUnavailable
 from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import Pods
-from shared.kube.reads import BOOKMARK_SILENCE, PAGE, WATCH_SECONDS, Change, Resource, selectors
+from shared.kube.reads import LATE, PAGE, WATCH_SECONDS, Change, Resource, selectors
 from tests.sim.kube.cluster import Cluster
-from tests.unit.conftest import OddServer, http, kube_of
+from tests.unit.conftest import NOON, OddServer, counted, http, kube_of
+
+DEEP = b'{"f:a":' * 5000 + b"{}" + b"}" * 5000
 
 
 def names(items: list[Node]) -> list[str]:
@@ -132,18 +137,28 @@ def test_a_watch_goes_on_from_where_another_ended(quick: Cluster, tmp_path: Path
     assert second.object.metadata.name == "node-3"
 
 
-def test_a_watch_ends_when_its_time_is_over(cluster: Cluster, kube: Kube) -> None:
+def test_a_watch_ends_when_its_time_is_over(tmp_path: Path) -> None:
     with OddServer(http(200, b"")) as server:
-        nodes = Nodes(kube_of(server.url, Path(kube._kubeconfig or "").parent))
-        assert list(nodes.changes("7", {"labelSelector": "a=b"}, seconds=3.9)) == []
-        assert list(nodes.changes("7")) == []
-        first, second = (request.split(b" ")[1] for request in server.requests)
-    assert first == (
-        b"/api/v1/nodes?labelSelector=a%3Db&watch=1&allowWatchBookmarks=true&resourceVersion=7&timeoutSeconds=3"
+        assert list(Nodes(kube_of(server.url, tmp_path)).changes("7", {"labelSelector": "a=b"})) == []
+        (asked,) = (request.split(b" ")[1] for request in server.requests)
+    path, _, seconds = asked.rpartition(b"=")
+    assert path == (
+        b"/api/v1/nodes?labelSelector=a%3Db&watch=1&allowWatchBookmarks=true&resourceVersion=7&timeoutSeconds"
     )
     least, most = WATCH_SECONDS
-    assert least <= int(second.rpartition(b"=")[2]) <= most
-    assert BOOKMARK_SILENCE > 60, "bookmarks come about every minute"
+    assert least <= int(seconds) <= most
+
+
+def test_a_watch_in_which_nothing_comes_ends_before_its_silence_is_a_failure(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events get no bookmarks from a real API server, others none where nothing changes."""
+    monkeypatch.setattr(reads, "WATCH_SECONDS", (1.0, 1.0))
+    told: list[bool] = []
+    nodes = Nodes(kube_of(cluster.url, tmp_path, report=lambda ok, why: told.append(ok)))
+    assert list(nodes.changes(nodes.cached().metadata.resource_version)) == []
+    assert all(told)
+    assert LATE >= 10, "a server under load is late"
 
 
 def test_a_version_that_is_too_old_is_gone(cluster: Cluster, kube: Kube) -> None:
@@ -176,12 +191,120 @@ def test_an_error_without_a_status_is_an_error_too(tmp_path: Path) -> None:
         read(tmp_path, event("ERROR", None))
 
 
-@pytest.mark.parametrize(
-    "line", [b"garbage\n", b"{}\n", b'{"type":"ADDED"}\n', b'{"type":"ADDED","object":7}\n', b'{"type":7}\n']
-)
+@pytest.mark.parametrize("line", [b"garbage\n", b"{}\n", b'{"type":"ADDED"}\n', b'{"type":7}\n', DEEP + b"\n"])
 def test_a_line_that_is_no_event_is_unavailability(tmp_path: Path, line: bytes) -> None:
     with pytest.raises(KubeUnavailable, match="a line that is no event"):
         read(tmp_path, line)
+
+
+# -- what a real API server serves and Python cannot hold -------------------------------------------
+
+
+def odd(name: str, version: int, **content: object) -> dict[str, object]:
+    """A node that cannot be decoded, unless ``content`` mends it."""
+    meta = {"name": name, "resourceVersion": str(version)}
+    return {"metadata": {**meta, "labels": ["none"]}, **content}
+
+
+def good(name: str, version: int) -> dict[str, object]:
+    return {"metadata": {"name": name, "resourceVersion": str(version)}}
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    return lambda: [record.getMessage() for record in caplog.records if "is skipped" in record.getMessage()]
+
+
+def skipped() -> float:
+    return counted("objects_skipped_total", resource="nodes")
+
+
+def test_an_object_that_cannot_be_decoded_hides_none_of_its_list(tmp_path: Path, said: Callable[[], list[str]]) -> None:
+    before = skipped()
+    items = [good("a", 1), odd("b", 2), 7, None, good("c", 3)]
+    body = json.dumps({"metadata": {"resourceVersion": "9", "remainingItemCount": 4}, "items": items}).encode()
+    with OddServer(http(200, body)) as server:
+        nodes = Nodes(kube_of(server.url, tmp_path))
+        page = nodes.cached()
+        nodes.cached()
+    assert names(page.items) == ["a", "c"]
+    assert (page.skipped, page.metadata.resource_version, page.metadata.remaining_item_count) == (3, "9", 4)
+    assert skipped() == before + 6
+    assert len(said()) == 2, "each is named once"
+    assert said()[0].startswith("nodes: b is skipped, as it cannot be read: Expected `object | null`, got `array`")
+
+
+def test_an_object_that_cannot_be_decoded_hides_nothing_of_its_watch(
+    tmp_path: Path, said: Callable[[], list[str]]
+) -> None:
+    before = skipped()
+    lines = [event("ADDED", good("a", 1)), event("MODIFIED", odd("b", 2)), event("ADDED", 7), event("ADDED", None)]
+    seen = read(tmp_path, b"".join([*lines, event("MODIFIED", odd("b", 3)), event("ADDED", good("c", 4))]))
+    assert [(change.object and change.object.metadata.name, change.version) for change in seen] == [
+        ("a", "1"),
+        (None, "2"),
+        (None, "3"),
+        ("c", "4"),
+    ], "the version moves past it"
+    assert skipped() == before + 4
+    assert len(said()) == 2
+
+
+def test_how_many_there_are_that_cannot_be_decoded_is_known(tmp_path: Path) -> None:
+    lines = [event("ADDED", odd(name, 1)) for name in ("a", "b", "b", "c")]
+    lines += [event("DELETED", odd("a", 2)), event("MODIFIED", good("c", 3))]
+    with OddServer(http(200, b"".join(lines))) as server:
+        nodes = Nodes(kube_of(server.url, tmp_path))
+        list(nodes.changes("1"))
+    assert len(nodes.skipped) == 1
+
+
+@pytest.mark.parametrize("moment", ["0000-01-01T00:00:00Z", "10000-01-01T09:59:59Z", "-001-12-31T14:00:00Z"])
+def test_a_time_that_python_cannot_hold_counts_as_absent(tmp_path: Path, moment: str) -> None:
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": moment}
+    other = {"type": "DiskPressure", "lastTransitionTime": "2026-03-01T12:00:00Z"}
+    content = {**good("a", 1), "status": {"conditions": [other, ready]}}
+    content["metadata"] = {**good("a", 1)["metadata"], "creationTimestamp": moment}  # type: ignore[dict-item]
+    before = skipped()
+    (change,) = read(tmp_path, event("MODIFIED", content))
+    assert change.object is not None
+    assert change.object.ready is not None
+    assert change.object.ready.last_transition_time is None
+    assert change.object.metadata.creation_timestamp is None
+    assert change.object.status.conditions[0].last_transition_time == NOON
+    assert skipped() == before
+
+
+def test_fields_that_nest_deeper_than_a_decoder_goes_are_left_out(tmp_path: Path) -> None:
+    """Anybody who may write an object may write its managedFields, thousands of levels deep."""
+    deep = json.dumps(good("a", 1)).encode().replace(b'"name"', b'"managedFields":[' + DEEP + b'],"name"')
+    line = b'{"type":"ADDED","object":' + deep + b"}\n"
+    assert [change.object and change.object.metadata.name for change in read(tmp_path, line)] == ["a"]
+    with OddServer(http(200, b'{"items":[' + deep + b'],"metadata":{}}')) as server:
+        assert names(Nodes(kube_of(server.url, tmp_path)).latest()) == ["a"]
+
+
+def test_one_object_that_cannot_be_decoded_is_an_answer_of_somebody_else(tmp_path: Path) -> None:
+    with OddServer(http(200, b"<html>")) as server, pytest.raises(KubeUnavailable, match="GET /api/v1/nodes/a: the"):
+        Nodes(kube_of(server.url, tmp_path)).find("a")
+
+
+def test_a_reader_may_bring_a_decoder_of_its_own(cluster: Cluster, kube: Kube) -> None:
+    """One that looks at most objects in part only, and at what it has no use for not at all."""
+
+    def decode(raw: bytes | msgspec.Raw) -> Node:
+        node = msgspec.json.decode(raw, type=Node)
+        if node.metadata.name == "node-2":
+            raise Undecodable("not wanted")
+        return node
+
+    resource = Resource(kube, "/api/v1/nodes", Node, decode)
+    assert names(resource.latest()) == ["node-1", "node-3"]
+    version = resource.cached().metadata.resource_version
+    cluster.add_node("node-4")
+    (change,) = changes_of(resource, version, 1)
+    assert change.object is not None
+    assert change.object.metadata.name == "node-4"
 
 
 def test_empty_lines_say_nothing(tmp_path: Path) -> None:

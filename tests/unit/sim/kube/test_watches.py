@@ -84,11 +84,31 @@ def test_changes_arrive_as_they_happen(still: Cluster) -> None:
         assert (event.kind, event.object["metadata"]["name"]) == ("ADDED", "new")
 
 
-def test_bookmarks_come_at_intervals(still: Cluster) -> None:
+def test_bookmarks_come_at_intervals_while_anything_changes(still: Cluster) -> None:
+    versions = []
     with closing(open_stream(still, bookmarks=True)) as stream:
-        events = [event for event in (stream.read(), stream.read()) if event]
-    assert {event.kind for event in events} == {"BOOKMARK"}
-    assert events[0].object["metadata"]["resourceVersion"] == str(still.store.revision)
+        for number in range(2):
+            still.add_node(f"other-{number}")  # which moves the version without changing a pod
+            event = stream.read()
+            assert event is not None
+            assert event.kind == "BOOKMARK"
+            versions.append(event.object["metadata"]["resourceVersion"])
+    assert versions[-1] == str(still.store.revision)
+    assert versions == sorted(set(versions))
+
+
+def test_events_get_no_bookmarks_whatever_was_asked_for(still: Cluster) -> None:
+    since = still.store.revision
+    still.add_node("other")
+    query = f"watch=1&timeoutSeconds=1&resourceVersion={since}&allowWatchBookmarks=true"
+    with closing(Stream(still, f"/api/v1/events?{query}")) as stream:
+        assert stream.read() is None
+
+
+def test_where_nothing_at_all_changes_there_are_no_bookmarks(still: Cluster) -> None:
+    query = f"watch=1&timeoutSeconds=1&resourceVersion={still.store.revision}&allowWatchBookmarks=true"
+    with closing(Stream(still, f"{PODS}?{query}")) as stream:
+        assert stream.read() is None
 
 
 def test_a_dropped_watch_ends_without_a_last_chunk(still: Cluster) -> None:
@@ -112,6 +132,7 @@ def test_a_frozen_watch_stays_open_and_says_nothing(still: Cluster) -> None:
 def test_a_stream_ends_at_its_timeout_with_a_bookmark(still: Cluster) -> None:
     still.api.bookmark_interval = 60
     query = f"watch=1&timeoutSeconds=1&resourceVersion={still.store.revision}&allowWatchBookmarks=true"
+    still.add_node("other")
     with closing(Stream(still, f"{PODS}?{query}")) as stream:
         event = stream.read()
         assert event is not None

@@ -15,7 +15,7 @@ from shared.schemas.events import ClusterEvent
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import counted, eventually, process_of
 from tests.unit.workers.conftest import Looping
-from tests.unit.workers.event_watcher.test_watch import told
+from tests.unit.workers.event_watcher.test_relay import told
 from workers.event_watcher.worker import EventWatcher
 
 

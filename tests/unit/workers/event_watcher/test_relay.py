@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,24 +30,24 @@ from tests.unit.workers.conftest import Looping
 from tests.unit.workers.event_watcher.conftest import occurrence
 from workers.event_watcher.aggregate import REMEMBERED, STORM_BURST
 from workers.event_watcher.objects import Event, Pod
+from workers.event_watcher.relay import SLICE, Relay
 from workers.event_watcher.select import from_event, from_node, from_pod
-from workers.event_watcher.watch import SLICE, Watch
 
 
-def pods_watch(kube: Kube, queue: Queue, **options: Any) -> Watch[Pod]:
+def pods_watch(kube: Kube, queue: Queue, **options: Any) -> Relay[Pod]:
     resource = Resource(kube, "/api/v1/pods", Pod)
-    return Watch("pods", resource, lambda pod: from_pod(pod, SYSTEM_CLOCK.now()), queue, SYSTEM_CLOCK, **options)
+    return Relay("pods", resource, lambda pod: from_pod(pod, SYSTEM_CLOCK.now()), queue, SYSTEM_CLOCK, **options)
 
 
-def nodes_watch(kube: Kube, queue: Queue) -> Watch[Node]:
+def nodes_watch(kube: Kube, queue: Queue) -> Relay[Node]:
     def select(node: Node) -> Iterable[ClusterEvent]:
         seen = from_node(node, SYSTEM_CLOCK.now())
         return [seen] if seen else []
 
-    return Watch("nodes", Nodes(kube), select, queue, SYSTEM_CLOCK, list_at_first=True)
+    return Relay("nodes", Nodes(kube), select, queue, SYSTEM_CLOCK, list_at_first=True)
 
 
-Run = Callable[[Watch[Any]], Looping]
+Run = Callable[[Relay[Any]], Looping]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def run(cluster: Cluster) -> Iterator[Run]:
     """Follows a watch again and again, as the worker's loop does."""
     begun: list[Looping] = []
 
-    def start(watch: Watch[Any]) -> Looping:
+    def start(watch: Relay[Any]) -> Looping:
         begun.append(Looping(cluster, lambda: watch.follow(lambda: None)))
         return begun[-1]
 
@@ -196,13 +196,13 @@ def test_after_410_the_list_is_looked_through(cluster: Cluster, kube: Kube, queu
     kill_containers(cluster, "missed")
     cluster.add_pod("shop", "quiet", "node-1")
     cluster.compact()
-    before = counted("relists_total", resource="pods", reason="lost")
+    before = counted("relists_total", resource="pods", reason="gone")
     run(pods_watch(kube, queue))
     eventually(lambda: len(names(queue)) >= 2)
     kill_containers(cluster, "later")
     eventually(lambda: len(names(queue)) >= 3)
     assert names(queue) == ["seen", "missed", "later"]
-    assert counted("relists_total", resource="pods", reason="lost") == before + 1
+    assert counted("relists_total", resource="pods", reason="gone") == before + 1
 
 
 def test_what_happens_while_it_is_away_is_told_also_when_it_was_killed_before_it_saw_anything(
@@ -235,7 +235,7 @@ class Replay(Resource[Pod]):
         super().__init__(kube, "/api/v1/pods", Pod)
         self._bunches = bunches
 
-    def changes(self, *_: Any, **__: Any) -> Iterator[list[Change[Pod]]]:
+    def changes(self, *_: Any, **__: Any) -> Generator[list[Change[Pod]], None, None]:
         yield from self._bunches
 
 
@@ -248,7 +248,7 @@ def killed(name: str, when: datetime, version: int) -> Change[Pod]:
 
 
 def replayed(kube: Kube, queue: Queue, clock: FakeClock, *bunches: list[Change[Pod]]) -> None:
-    watch = Watch("pods", Replay(kube, *bunches), lambda pod: from_pod(pod, clock.now()), queue, clock)
+    watch = Relay("pods", Replay(kube, *bunches), lambda pod: from_pod(pod, clock.now()), queue, clock)
     watch.follow(lambda: None)
     watch.close()
 
@@ -290,7 +290,7 @@ def test_a_repeat_with_the_same_count_is_told_while_the_first_still_waits(kube: 
     first = killed("pod", NOON, 100)
     for minutes in (0, 2):
         told_of = occurrence("same", last_seen=NOON + timedelta(minutes=minutes))
-        watch = Watch("pods", Replay(kube, [first]), lambda _, one=told_of: [one], queue, FakeClock())  # type: ignore[misc]
+        watch = Relay("pods", Replay(kube, [first]), lambda _, one=told_of: [one], queue, FakeClock())  # type: ignore[misc]
         watch.follow(lambda: None)
         watch.close()
     assert [event.last_seen for event in told(queue)] == [NOON, NOON + timedelta(minutes=2)]
@@ -373,7 +373,7 @@ def test_what_is_left_of_a_put_is_put_by_the_next_attempt(kube: Kube) -> None:
     queue, total = Dying(puts=1), 2 * SLICE
     came_to(queue, NOON)
     bunch = [killed(f"pod-{number}", NOON, 100 + number) for number in range(total)]
-    watch = Watch("pods", Replay(kube, bunch), lambda pod: from_pod(pod, NOON), queue, FakeClock())
+    watch = Relay("pods", Replay(kube, bunch), lambda pod: from_pod(pod, NOON), queue, FakeClock())
     with pytest.raises(QueueRefused):
         watch.follow(lambda: None)
     queue.puts = 100
@@ -409,12 +409,12 @@ def test_repeats_of_one_occurrence_are_told_once_with_the_count(kube: Kube, tmp_
     assert len({event.event_id for event in told(queue)}) == 1
 
 
-def events_watch(kube: Kube, queue: Queue) -> Watch[Event]:
+def events_watch(kube: Kube, queue: Queue) -> Relay[Event]:
     def select(event: Event) -> Iterable[ClusterEvent]:
         seen = from_event(event, SYSTEM_CLOCK.now())
         return [seen] if seen else []
 
-    return Watch("events", Resource(kube, "/api/v1/events", Event), select, queue, SYSTEM_CLOCK)
+    return Relay("events", Resource(kube, "/api/v1/events", Event), select, queue, SYSTEM_CLOCK)
 
 
 def listed(version: str) -> bytes:
