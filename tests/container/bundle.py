@@ -22,8 +22,19 @@ COMPONENTS = K8S / "components"
 
 def kubectl(*arguments: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run kubectl. What it said on stderr is in the error, when it fails and ``check`` is set."""
-    done = subprocess.run([require("kubectl"), *arguments], input=stdin, capture_output=True, text=True, timeout=180)
-    assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+    return _run("kubectl", *arguments, check=check, stdin=stdin)
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Helm likewise."""
+    return _run("helm", *arguments)
+
+
+def _run(
+    program: str, *arguments: str, check: bool = True, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([require(program), *arguments], input=stdin, capture_output=True, text=True, timeout=180)
+    assert not check or done.returncode == 0, f"{program} {' '.join(arguments)}: {done.stderr}"
     return done
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.bundle import fill_in, kubectl, one, render
+from tests.container.bundle import K8S, fill_in, helm, kubectl, one, render
 
 _ACCOUNT = "system:serviceaccount:kube-system:cloudoptim-agent"
 _GRANTING = ("pod-labels", "forced-delete", "volume-wait", "kubernetes-events")
@@ -49,9 +49,9 @@ def remains() -> list[str]:
     return [f"{each['kind']} {each['metadata']['name']}" for each in json.loads(found or '{"items": []}')["items"]]
 
 
-def may(verb: str, resource: str) -> bool:
+def may(verb: str, resource: str, account: str = _ACCOUNT) -> bool:
     kind, _, part = resource.partition("/")
-    asked = ("auth", "can-i", verb, kind, f"--subresource={part}", "--all-namespaces", "--as", _ACCOUNT)
+    asked = ("auth", "can-i", verb, kind, f"--subresource={part}", "--all-namespaces", "--as", account)
     return kubectl(*asked, check=False).stdout.strip() == "yes"
 
 
@@ -99,6 +99,31 @@ def test_installed_upgraded_and_gone(tmp_path: Path) -> None:
 
     kubectl("delete", "-k", bundle)
     kubectl("wait", "pod", "-l", "app=cloudoptim-agent", "-n", "kube-system", "--for=delete", "--timeout=180s")
+    assert remains() == []
+
+
+def test_install_yaml_is_admitted() -> None:
+    kubectl("apply", "--dry-run=server", "-f", str(K8S / "install.yaml"))
+
+
+@pytest.mark.usefixtures("vacant")
+def test_helm_installs_upgrades_and_removes_it_in_a_namespace_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(
+        json.dumps({"config": {"central-server-url": "https://central.test", "cluster-id": "demo"}, "apiKey": "k"})
+    )
+    given = ("cloudoptim", str(K8S / "chart"), "--values", str(tmp_path / "values.yaml"))
+    space = ("--namespace", "cloudoptim-chart")
+    account = "system:serviceaccount:cloudoptim-chart:cloudoptim-agent"
+    try:
+        helm("install", *given, *space, "--create-namespace", "--dry-run=server")
+        helm("install", *given, *space, "--create-namespace", "--set", "components.podLabels=true")
+        assert may("patch", "pods", account)
+        helm("upgrade", *given, *space)
+        assert not may("patch", "pods", account)
+        assert may("create", "pods/eviction", account)
+        helm("uninstall", "cloudoptim", *space, "--wait")
+    finally:
+        kubectl("delete", "namespace", "cloudoptim-chart", "--ignore-not-found")
     assert remains() == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,16 @@ OBJECTS = {
     ("Secret", "cloudoptim-client-secret"),
 }
 
+OPERATORS = {"monitoring", "service-monitor"}
+"""Components whose kinds are the Prometheus operator's, not Kubernetes'."""
+
 SPEC_KEYS = {"central-server-url", "cluster-id", "poll-interval-seconds", "metrics-interval-seconds", "log-level"}
 
 _ACCEPTED = {
     "CKV_K8S_15": "the tag is of one version and never moves; pulling it always would tie a restart to the registry",
     "CKV_K8S_43": "a digest differs between registries; whoever wants one sets it under images: in cluster/",
     "CKV_K8S_38": "the agent is a client of the API server",
-    "CKV2_K8S_6": "where Central and the API server are differs; docs/operations.md has a policy to copy",
+    "CKV2_K8S_6": "where Central and the API server are differs; the component network-policy is there to take",
     "CKV_DOCKER_7": "the tag is in the argument's default, where checkov does not look",
 }
 """What checkov finds, and why it stays."""
@@ -91,6 +95,49 @@ def test_mounts_of_components_have_their_volumes(tmp_path: Path) -> None:
     assert {"prices", "ca"} <= set(mounts)
 
 
+def test_a_line_of_the_example_can_be_uncommented_by_itself(tmp_path: Path) -> None:
+    """As it is it has none; and what is written there is what stands in the documentation."""
+    example = (K8S / "cluster.example" / "kustomization.yaml").read_text()
+    for line in re.findall(r"^# - \.\./components/.*$", example, re.MULTILINE):
+        bundle = fill_in(tmp_path / line.rpartition("/")[2])
+        (bundle / "cluster" / "kustomization.yaml").write_text(example.replace(line, line.removeprefix("# ")))
+        assert render(bundle)
+    (bundle / "cluster" / "kustomization.yaml").write_text(example)
+    assert {(each["kind"], each["metadata"]["name"]) for each in render(bundle)} == OBJECTS
+
+
+def test_another_namespace_takes_all_of_it(tmp_path: Path) -> None:
+    """The subject of the binding too, or the agent could do nothing there."""
+    bundle = fill_in(tmp_path / "k8s", components=EVERY)
+    kustomization = bundle / "cluster" / "kustomization.yaml"
+    kustomization.write_text(kustomization.read_text() + "namespace: elsewhere\n")
+    objects = render(bundle)
+    assert {each["metadata"].get("namespace") for each in objects} == {None, "elsewhere"}
+    assert one(objects, "ClusterRoleBinding")["subjects"][0]["namespace"] == "elsewhere"
+
+
+def test_of_two_monitors_one_is_there(tmp_path: Path) -> None:
+    """Both would scrape everything twice."""
+    objects = render(fill_in(tmp_path / "k8s", components=["monitoring", "service-monitor"]))
+    assert {"ServiceMonitor", "PodMonitor"} & {each["kind"] for each in objects} == {"ServiceMonitor"}
+    service = one(objects, "Service")
+    monitor = one(objects, "ServiceMonitor")["spec"]
+    assert service["metadata"]["labels"].items() >= monitor["selector"]["matchLabels"].items()
+    assert [port["name"] for port in service["spec"]["ports"]] == [each["port"] for each in monitor["endpoints"]]
+
+
+def test_openshift_chooses_user_and_groups(tmp_path: Path) -> None:
+    """restricted-v2 refuses a user, group or fsGroup of ours, and wants what is left as it is.
+
+    https://docs.openshift.com/container-platform/4.18/authentication/managing-security-context-constraints.html
+    """
+    pod = one(render(fill_in(tmp_path / "k8s", components=["openshift"])), "Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    own = pod["containers"][0]["securityContext"]
+    assert (own["allowPrivilegeEscalation"], own["capabilities"]) == (False, {"drop": ["ALL"]})
+    assert {kind for volume in pod["volumes"] for kind in volume} <= {"name", "configMap", "emptyDir", "secret"}
+
+
 def test_example_names_every_component() -> None:
     example = (K8S / "cluster.example" / "kustomization.yaml").read_text()
     assert [name for name in EVERY if f"../components/{name}\n" not in example] == []
@@ -98,7 +145,7 @@ def test_example_names_every_component() -> None:
 
 @pytest.mark.parametrize("version", ["1.29", "1.33", "1.37"])
 def test_valid_for_kubernetes(tmp_path: Path, run: Run, version: str) -> None:
-    components = [name for name in EVERY if name != "monitoring"]  # Those kinds are the Prometheus operator's.
+    components = [name for name in EVERY if name not in OPERATORS]
     rendered = run_kubectl("kustomize", str(fill_in(tmp_path / "k8s", components=components))).stdout
     (tmp_path / "all.yaml").write_text(rendered)
     run("kubernetes-validate", "--strict", "--kubernetes-version", version, str(tmp_path / "all.yaml"))
