@@ -58,6 +58,9 @@ JOBS = Resource("batch", "v1", "jobs", "Job", all=True)
 BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short=("pdb",))
 VOLUME_ATTACHMENTS = Resource("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", namespaced=False)
 VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",))
+NETWORK_POLICIES = Resource(
+    "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", short=("netpol",), status=False
+)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", short=("cm",), status=False)
 SECRETS = Resource("", "v1", "secrets", "Secret", status=False)
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", short=("sa",), status=False)
@@ -84,7 +87,7 @@ REVIEWS = Resource(
 STORED = (
     NODES, PODS, EVENTS, NAMESPACES, REPLICATION_CONTROLLERS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS,
     DAEMON_SETS, JOBS, BUDGETS, VOLUME_ATTACHMENTS, VOLUME_CLAIMS,
-    CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, CLUSTER_ROLES, BINDINGS, PRIORITIES,
+    NETWORK_POLICIES, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, CLUSTER_ROLES, BINDINGS, PRIORITIES,
 )  # fmt: skip
 RESOURCES = (*STORED, *METRICS, SELF_REVIEWS, REVIEWS)
 

@@ -225,13 +225,13 @@ def turn(cluster: Cluster, kube: Kube) -> Iterator[Turn]:
     yield start
     for watch, turning in begun:
         watch.close()
-        turning.thread.join(5)
+        turning.thread.join(60)
 
 
 def test_closed_it_ends_at_once_though_nothing_comes(turn: Turn) -> None:
     watch, _, turning = turn()
     watch.close()
-    turning.thread.join(5)
+    turning.thread.join(60)
     assert not turning.thread.is_alive()
     assert watch.turn() == 0, "and does nothing more"
 
