@@ -142,7 +142,7 @@ ENVIRONMENT: dict[str, str] = {
     "shared/process/supervise.py": "gives a child that runs in place the environment that exec would have given it",
     "workers/commands/__main__.py": "hands it to config.load, and sets what supervisord and its children expect",
 }
-"""Who touches os.environ, and why shared/config.py does not do it for them."""
+"""Who touches os.environ, and why shared/config does not do it for them."""
 
 
 class Import(NamedTuple):

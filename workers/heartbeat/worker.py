@@ -96,7 +96,7 @@ class HeartbeatWorker(Worker):
             provider=facts.get("provider"),
             region=facts.get("region"),
             node_count=facts.get("node_count"),
-            task_types=sorted(self._process.settings.tasks.allowed_types),
+            task_types=self._process.settings.tasks.limits.current().task_types,
         )
 
     def _cluster_facts(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from enum import Enum
 
 from shared.kube.pods import MIRROR, Pod
 from shared.schemas.parameters import DrainNode
+from workers.task_runner.guards import Protection
 
 _CRITICAL = ("system-cluster-critical", "system-node-critical")
 """Priority classes in the order their tiers go, after the ordinary pods."""
@@ -69,9 +70,15 @@ def plan(
     own_uid: str | None,
     daemonset_exists: Callable[[Pod], bool],
     now: datetime,
+    protection: Protection = lambda pod: None,
 ) -> Plan:
-    """Judge every pod. ``daemonset_exists`` is asked for pods whose controller is a DaemonSet."""
-    judgements = [judge(pod, parameters, own_uid, daemonset_exists, now) for pod in pods if not pod.ended]
+    """Judge every pod. ``daemonset_exists`` is asked for pods whose controller is a DaemonSet.
+
+    What the cluster's owner protects refuses the drain, ``force`` or not: once the node is empty by this plan, it goes.
+    """
+    judgements = [
+        _protected(judge(pod, parameters, own_uid, daemonset_exists, now), protection) for pod in pods if not pod.ended
+    ]
     tiers = [
         [judgement.pod for judgement in judgements if judgement.fate is Fate.EVICT and judgement.tier == tier]
         for tier in range(len(_CRITICAL) + 1)
@@ -111,6 +118,13 @@ def judge(
     if has_emptydir(pod) and not parameters.delete_emptydir_data:
         return Judgement(pod, Fate.REFUSE, "its emptyDir data would be lost and delete_emptydir_data is false")
     return Judgement(pod, Fate.EVICT, "", _tier(pod))
+
+
+def _protected(judgement: Judgement, protection: Protection) -> Judgement:
+    """The judgement, unless the pod would go and its owner's limits keep it."""
+    if judgement.fate in (Fate.EVICT, Fate.LAST) and (rule := protection(judgement.pod)):
+        return Judgement(judgement.pod, Fate.REFUSE, rule)
+    return judgement
 
 
 def do_not_disrupt(pod: Pod, now: datetime) -> str | None:

@@ -127,7 +127,7 @@ class Runner:
         if is_late(task, self._clock.now()):
             reason = f"its deadline {task.deadline:%Y-%m-%dT%H:%M:%SZ} had passed when it arrived"
             self._answer(task.task_id, task.task_type, "timeout", reason)
-        elif rule := guards.refusal(task.task_type, self._settings.tasks):
+        elif rule := self._refusal(task):
             self._answer(task.task_id, task.task_type, "failed", rule)
         elif len(self._backlog) >= MAX_WAITING or self._backlog.bytes >= MAX_WAITING_BYTES:
             _logger.warning("not claimed: %d tasks wait already", len(self._backlog))
@@ -135,6 +135,12 @@ class Runner:
             claim = self._journal.claim(task)
             _logger.info("claimed %s, priority %d", task.task_type, task.priority)
             self._backlog.add(claim, judgement.parameters)
+
+    def _refusal(self, task: Task) -> str | None:
+        """The owner's rule that refuses the task now; None when it may begin."""
+        limits, paused_by = self._settings.tasks.limits.current(), self._settings.tasks.are_paused()
+        dry_run = task.parameters.get("dry_run") is True
+        return guards.on_task(task.task_type, self._clock.now(), limits, paused_by, dry_run)
 
     def _is_repeat(self, task_id: str) -> bool:
         """Whether the task was taken in before; a finished one is answered again once that seems needed."""
@@ -230,7 +236,7 @@ class Runner:
             entry.interrupt.check()
             if is_late(task, self._clock.now()):
                 raise OutOfTime("the deadline passed before it could start")
-            if not entry.claim.notes and (rule := guards.refusal(task.task_type, self._settings.tasks)):
+            if not entry.claim.notes and (rule := self._refusal(task)):
                 return "failed", rule  # Set while it waited. What was begun is not left half done.
             with bounded_by(context.deadline):
                 OPERATIONS[task.task_type](entry.parameters, context)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from shared.kube.errors import Conflict, Forbidden, NotFound
 from shared.kube.nodes import Node
 from shared.schemas.parameters import CordonNode, NodeParameters, UncordonNode
-from workers.task_runner import guards
 from workers.task_runner.context import Context, TaskFailed, refused
+from workers.task_runner.guards import cordoning
 
 _RBAC = 'RBAC must allow verb "patch" on resource "nodes"'
 
@@ -37,7 +37,7 @@ def uncordon_node(parameters: UncordonNode, context: Context) -> None:
 
 def cordon(node: Node, context: Context) -> None:
     """Cordon ``node`` within the owner's limit. Raises NodeGone, TaskFailed."""
-    patch_node("cordon", node, context, lambda: guards.cordon(context, node))
+    patch_node("cordon", node, context, lambda: cordoning.cordon(context, node))
     context.account.say(f"node {node.metadata.name} cordoned")
     context.announce(node, "Cordoned", "Marked unschedulable")
 

@@ -220,3 +220,36 @@ def test_a_daemonset_is_looked_up_only_for_pods_it_controls() -> None:
     pods = [pod("a"), pod("b", owner="DaemonSet"), pod("c", namespace="kube-system", owner="DaemonSet")]
     plan(pods, DrainNode(node_name="node-1"), None, exists, NOON)
     assert asked == ["b"]
+
+
+# -- what the cluster's owner protects ------------------------------------------------------------
+
+
+def guarded(*pods: Pod, protected: str = "shop/web-0", own_uid: str | None = None, **parameters: Any) -> Plan:
+    wanted = DrainNode.model_validate({"node_name": "node-1", **parameters})
+    return plan(pods, wanted, own_uid, lambda pod: True, NOON, lambda pod: "kept" if pod.name == protected else None)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"force": True}, {"skip_namespaces": []}, {"disable_eviction": True}, {"force": True, "skip_namespaces": []}],
+)
+def test_what_the_owner_protects_refuses_the_drain_whatever_the_task_says(parameters: dict[str, Any]) -> None:
+    found = guarded(pod(), pod("web-1"), **parameters)
+    assert [(each.pod.name, each.why) for each in found.of(Fate.REFUSE)] == [("shop/web-0", "kept")]
+    assert [each.name for each in found.to_evict] == ["shop/web-1"]
+
+
+def test_a_protected_pod_that_terminates_is_not_hurried() -> None:
+    assert guarded(pod(deleted="2026-03-01T12:00:00Z")).of(Fate.REFUSE)
+
+
+def test_protection_keeps_the_agents_own_pod_too() -> None:
+    assert guarded(pod(uid="own"), own_uid="own").of(Fate.REFUSE)
+
+
+def test_protected_pods_that_stay_anyway_refuse_nothing() -> None:
+    staying = pod(owner="DaemonSet"), pod(annotations=MIRROR), pod(tolerations=EVERYTHING)
+    for one in staying:
+        assert not guarded(one).of(Fate.REFUSE)
+    assert not guarded(pod(), skip_namespaces=["shop"]).of(Fate.REFUSE)

@@ -5,138 +5,39 @@ Each field says its variable, default and meaning; ``reference()`` turns that in
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from shared.basics.api_key import ApiKey, key_problem
 from shared.basics.errors import ConfigurationError
+from shared.config.limits import Limits
+from shared.config.values import (
+    SECONDS,
+    Malformed,
+    names_of,
+    number,
+    one_of,
+    parse_flag,
+    parse_identifier,
+    parse_label,
+    parse_run_dir,
+    parse_url,
+    parse_words,
+    setting,
+)
 from shared.schemas.events import EVENT_TYPES
 from shared.schemas.parameters import PARAMETERS
-
-Parse = Callable[[str], Any]
-
-
-class Malformed(ValueError):
-    """A value does not parse; the message says what was expected.
-
-    ``shown`` is what may be quoted of the value, where that is not all of it.
-    """
-
-    def __init__(self, expected: str, shown: str | None = None) -> None:
-        super().__init__(expected)
-        self.shown = shown
-
-
-def _number(kind: type[float] | type[int], low: float, high: float) -> Parse:
-    noun = "a whole number" if kind is int else "a number"
-    expected = f"{noun} from {low:g} to {high:g}"
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            raise Malformed(expected) from None
-        if not low <= value <= high:
-            raise Malformed(expected)
-        return value
-
-    return parse
-
-
-def _one_of(*words: str) -> Parse:
-    def parse(text: str) -> str:
-        for word in words:
-            if text.lower() == word.lower():
-                return word
-        raise Malformed("one of " + ", ".join(words))
-
-    return parse
-
-
-def parse_flag(text: str) -> bool:
-    """``true`` and ``false`` in the spellings people use."""
-    if text.strip().lower() in ("true", "1", "yes", "on"):
-        return True
-    if text.strip().lower() in ("false", "0", "no", "off", ""):
-        return False
-    raise Malformed("true or false")
-
-
-def _url(text: str) -> str:
-    expected = "a URL such as https://central.example.com"
-    if "@" in text:
-        shown = re.sub(r"^(https?://)?.*@", r"\1***@", text, flags=re.DOTALL)
-        raise Malformed("a URL without a user or password in it; the key goes into CENTRAL_API_KEY", shown)
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as error:
-        raise Malformed(f"{expected} ({error})") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
-        raise Malformed(expected)
-    return text.rstrip("/")
-
-
-def _run_dir(text: str) -> Path:
-    path = Path(text).absolute()
-    if len(str(path)) > _LONGEST_RUN_DIR:
-        raise Malformed(f"a path of at most {_LONGEST_RUN_DIR} characters: sockets live in it")
-    return path
-
-
-def _identifier(text: str) -> str:
-    if not re.fullmatch(r"[!-~]{1,253}", text):
-        raise Malformed("1 to 253 visible ASCII characters without spaces, such as prod-eu-1")
-    return text
-
-
-def _names(known: Collection[str]) -> Parse:
-    def parse(text: str) -> frozenset[str]:
-        names = frozenset(_words(text))
-        if unknown := names - set(known):
-            expected = f"a comma-separated list of {', '.join(known)}"
-            raise Malformed(f"{expected}; unknown: {', '.join(sorted(unknown))}")
-        return names
-
-    return parse
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not (key and separator and value):
-        raise Malformed("key=value")
-    return key, value
-
-
-def setting(variable: str, parse: Callable[[str], Any], doc: str, default: Any = MISSING) -> Any:
-    """Declare a frozen dataclass field that ``load`` fills from ``variable``."""
-    metadata = {"variable": variable, "parse": parse, "doc": doc}
-    if default is MISSING:
-        return field(metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-_LONGEST_RUN_DIR = 80
-"""AF_UNIX addresses end at 107 bytes, and supervisord appends its pid to a socket's name for a moment."""
-
-_SECONDS = _number(float, 0.1, 86_400)
 
 
 @dataclass(frozen=True)
 class Central:
     """The Central Server."""
 
-    url: str = setting("CENTRAL_SERVER_URL", _url, "Base URL of the Central Server; HTTPS in production.")
-    poll_seconds: float = setting("TASK_POLL_INTERVAL_SECONDS", _SECONDS, "Seconds between two polls for tasks.", 10.0)
-    heartbeat_seconds: float = setting("HEARTBEAT_INTERVAL_SECONDS", _SECONDS, "Seconds between two heartbeats.", 30.0)
+    url: str = setting("CENTRAL_SERVER_URL", parse_url, "Base URL of the Central Server; HTTPS in production.")
+    poll_seconds: float = setting("TASK_POLL_INTERVAL_SECONDS", SECONDS, "Seconds between two polls for tasks.", 10.0)
+    heartbeat_seconds: float = setting("HEARTBEAT_INTERVAL_SECONDS", SECONDS, "Seconds between two heartbeats.", 30.0)
     ca_bundle: str | None = setting(
         "REQUESTS_CA_BUNDLE", str, "File of the private CAs that sign Central's certificate.", None
     )
@@ -147,20 +48,20 @@ class Central:
 class Agent:
     """Who this agent is and how it writes."""
 
-    cluster_id: str = setting("CLUSTER_ID", _identifier, "The cluster's id at Central.")
+    cluster_id: str = setting("CLUSTER_ID", parse_identifier, "The cluster's id at Central.")
     run_dir: Path = setting(
         "AGENT_RUN_DIR",
-        _run_dir,
+        parse_run_dir,
         "Directory of every socket, spool and scratch file; one per agent.",
         Path("/run/cloudoptim"),
     )
     log_level: str = setting(
         "LOG_LEVEL",
-        _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
         "Least severity that is logged.",
         "INFO",
     )
-    log_format: str = setting("LOG_FORMAT", _one_of("json", "text"), "json or text.", "json")
+    log_format: str = setting("LOG_FORMAT", one_of("json", "text"), "json or text.", "json")
     termination_log: Path = setting(
         "TERMINATION_LOG",
         Path,
@@ -194,37 +95,26 @@ class Kubernetes:
         "KUBECONFIG", str, "Path of a kubeconfig; inside a cluster the ServiceAccount is used.", None
     )
     evictions_per_second: float = setting(
-        "EVICTIONS_PER_SECOND", _number(float, 0.1, 10_000), "Evictions of all drains together.", 100.0
+        "EVICTIONS_PER_SECOND", number(float, 0.1, 10_000), "Evictions of all drains together.", 100.0
     )
     eviction_burst: int = setting(
-        "EVICTION_BURST", _number(int, 1, 10_000), "Evictions that may go at once after a pause.", 200
+        "EVICTION_BURST", number(int, 1, 10_000), "Evictions that may go at once after a pause.", 200
     )
 
 
 @dataclass(frozen=True)
 class Tasks:
-    """What Central may have done here: guard rails of the cluster's owner."""
+    """How tasks are executed, and within which limits of the cluster's owner."""
 
+    limits: Limits
     parallel: int = setting(
-        "TASKS_IN_PARALLEL", _number(int, 1, 64), "Tasks executed at once; one at a time on each node.", 5
+        "TASKS_IN_PARALLEL", number(int, 1, 64), "Tasks executed at once; one at a time on each node.", 5
     )
     paused: bool = setting("TASKS_PAUSED", parse_flag, "Refuse every task.", False)
     paused_file: Path | None = setting(
         "TASKS_PAUSED_FILE",
         Path,
         "A mounted ConfigMap key with true or false, re-read for each task; pauses without a restart.",
-        None,
-    )
-    allowed_types: frozenset[str] = setting(
-        "ALLOWED_TASK_TYPES",
-        _names(PARAMETERS),
-        "Comma-separated task types that may run; all if unset.",
-        frozenset(PARAMETERS),
-    )
-    max_cordoned_nodes: int | None = setting(
-        "MAX_CORDONED_NODES",
-        _number(int, 0, 100_000),
-        "Refuse to cordon when this many nodes already are, by anyone.",
         None,
     )
     kubernetes_events: bool = setting(
@@ -251,16 +141,16 @@ class Tasks:
 class Metrics:
     """The sample of the cluster's totals and its cost."""
 
-    interval_seconds: float = setting("METRICS_POLL_INTERVAL_SECONDS", _SECONDS, "Seconds between two samples.", 60.0)
+    interval_seconds: float = setting("METRICS_POLL_INTERVAL_SECONDS", SECONDS, "Seconds between two samples.", 60.0)
     spot_label: tuple[str, str] | None = setting(
-        "SPOT_NODE_LABEL", _label, "One more label, key=value, that marks a spot node.", None
+        "SPOT_NODE_LABEL", parse_label, "One more label, key=value, that marks a spot node.", None
     )
     prices_file: Path | None = setting(
         "PRICES_FILE", Path, "Your own prices (a mounted ConfigMap key); re-read when it changes.", None
     )
     spot_price_factor: float = setting(
         "SPOT_PRICE_FACTOR",
-        _number(float, 0.0, 1.0),
+        number(float, 0.0, 1.0),
         "Spot price as a part of the on-demand price, where no spot price is known.",
         0.35,
     )
@@ -272,13 +162,13 @@ class Events:
 
     namespaces: tuple[str, ...] = setting(
         "EVENT_NAMESPACES",
-        _words,
+        parse_words,
         "Comma-separated namespaces whose events are told; all if unset. Nodes' are told always.",
         (),
     )
     types: frozenset[str] = setting(
         "EVENT_TYPES",
-        _names(EVENT_TYPES),
+        names_of(EVENT_TYPES),
         "Comma-separated event types to forward; all if unset.",
         frozenset(EVENT_TYPES),
     )
@@ -288,7 +178,7 @@ class Events:
 class Health:
     """The HTTP endpoints."""
 
-    port: int = setting("HEALTH_CHECK_PORT", _number(int, 0, 65_535), "Port of the endpoints.", 8080)
+    port: int = setting("HEALTH_CHECK_PORT", number(int, 0, 65_535), "Port of the endpoints.", 8080)
     address: str = setting("HEALTH_CHECK_ADDRESS", str, "Address they listen on.", "0.0.0.0")
 
 
@@ -327,6 +217,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     problems: list[str] = []
     api_key = _load_api_key(environ, problems)
     given: dict[str, dict[str, Any]] = {"central": {"api_key": api_key}}
+    given["tasks"] = {"limits": _load_group(Limits, environ, problems)}
     groups = {name: _load_group(group, environ, problems, **given.get(name, {})) for name, group in _GROUPS.items()}
     if problems:
         raise ConfigurationError(problems)
@@ -396,16 +287,28 @@ This page is made by `make docs`; a test holds it to the code.
 """
 
 
+_LIMITS = """## Limits of the cluster's owner
+
+They hold whatever Central asks. Each may also be a key of the ConfigMap by its name in small letters with dashes
+(`max-cordoned-nodes`): it takes the variable's place within about a minute, without a restart. A key that cannot be
+read refuses every task.
+"""
+
+
 def reference() -> str:
     """The operators' page of variables, docs/configuration.md."""
     lines = [_PAGE, "| variable | default | meaning |", "|---|---|---|"]
     key_doc = "Central's API key, or a file that holds it, re-read at each use so that it rotates."
     lines.append(f"| `CENTRAL_API_KEY` or `CENTRAL_API_KEY_FILE` | required | {key_doc} |")
-    for group in _GROUPS.values():
-        for entry in fields(group):
-            if variable := entry.metadata.get("variable"):
-                lines.append(f"| `{variable}` | {_shown(entry.default)} | {entry.metadata['doc']} |")
+    lines += [line for group in _GROUPS.values() for line in _rows(group)]
+    lines += ["", _LIMITS, "| variable | default | meaning |", "|---|---|---|", *_rows(Limits)]
     return "\n".join(lines) + "\n"
+
+
+def _rows(group: type[Any]) -> Iterator[str]:
+    for entry in fields(group):
+        if variable := entry.metadata.get("variable"):
+            yield f"| `{variable}` | {_shown(entry.default)} | {entry.metadata['doc']} |"
 
 
 def _shown(default: Any) -> str:
