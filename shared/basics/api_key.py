@@ -28,6 +28,8 @@ class ApiKey:
         self._path = path
         self._known: tuple[str, ...] = ()
         self._pattern: re.Pattern[str] | None = None
+        self.changes = 0
+        """How often another key was found in the file."""
         self.longest = 0
         """Characters of the longest form in which a known key is looked for."""
         self._remember(value)
@@ -46,6 +48,7 @@ class ApiKey:
                 text = ""
             if text and text != self._value and not key_problem(text):
                 self._value = text
+                self.changes += 1
                 self._remember(text)
         return self._value
 

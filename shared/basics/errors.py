@@ -30,11 +30,15 @@ class PermanentError(AgentError):
 
 
 class AuthenticationError(AgentError):
-    """The other side does not accept who we are. ``status`` is its HTTP status, 401 or 403."""
+    """The other side does not accept who we are. ``status`` is its HTTP status, 401 or 403.
 
-    def __init__(self, message: str, status: int = 401) -> None:
+    ``certain``: it is the other side itself that says so, and nothing between us.
+    """
+
+    def __init__(self, message: str, status: int = 401, certain: bool = True) -> None:
         super().__init__(message)
         self.status = status
+        self.certain = certain
 
 
 class ConfigurationError(PermanentError):

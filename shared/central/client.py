@@ -20,7 +20,7 @@ from shared.basics.errors import PermanentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.basics.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 from shared.central.identity import Caller
-from shared.central.verdicts import Answer, NotUnderstood, TooLarge, error_of
+from shared.central.verdicts import Answer, NotUnderstood, TooLarge, Unclear, error_of
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
@@ -42,9 +42,9 @@ _logger = logging.getLogger(__name__)
 class CentralClient:
     """Calls to the Central at ``url`` for ``cluster_id``.
 
-    Every method raises PermanentError (refused: 400, 409, 410, 413, 422), AuthenticationError (401, or 403
-    where it speaks of the key) or TemporaryError (anything else: not reachable, 404, 429, 5xx, nonsense;
-    ``delay`` from Retry-After).
+    Every method raises PermanentError (refused by Central itself: 400, 409, 410, 422; 413, whoever says it),
+    AuthenticationError (401, or 403 where it speaks of the key) or TemporaryError (anything else: not reachable, 404,
+    429, 5xx, nonsense, and Unclear for a refusal in somebody else's words; ``delay`` from Retry-After).
     """
 
     def __init__(self, url: str, cluster_id: str, caller: Caller, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -111,7 +111,7 @@ class CentralClient:
                 return
             except TooLarge:
                 raise
-            except (PermanentError, NotUnderstood) as error:
+            except (PermanentError, NotUnderstood, Unclear) as error:
                 # It may be the packing that it objects to: a Central set back to an older version, a proxy.
                 _logger.info("%s; sending it again without compression", error)
                 self._takes_gzip = False

@@ -1,4 +1,8 @@
-"""What an HTTP answer of Central means. Pure; the truth table is in tests/unit/shared/central."""
+"""What an HTTP answer of Central means. Pure; the truth table is in tests/unit/shared/central.
+
+Only Central can refuse for good, and Central speaks JSON or says nothing. A page or a plain text is something between
+us and it: a CDN, an ingress, a firewall for web applications. What that refuses is tried again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+
+import msgspec
 
 from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock
@@ -28,20 +34,34 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     said: str = ""
     """The beginning of the body, fit for a message."""
+    by_central: bool = True
+    """Whether these can be Central's own words."""
 
     @classmethod
     def of(cls, caller: Caller, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer to ``caller``, without its key; ``headers`` are looked up whatever their case."""
         wanted = {name: caller.quoted(headers[name]) for name in ("Location", "Retry-After") if name in headers}
-        return cls(status, wanted, caller.quoted(body))
+        return cls(status, wanted, caller.quoted(body), _is_central(headers.get("Content-Type", ""), body))
 
 
-class NotOffered(PermanentError):
+class _Refused(PermanentError):
+    """``certain``: it is Central that says so."""
+
+    def __init__(self, message: str, certain: bool = True) -> None:
+        super().__init__(message)
+        self.certain = certain
+
+
+class NotOffered(_Refused):
     """This Central has no such call."""
 
 
-class TooLarge(PermanentError):
-    """The body is larger than Central takes."""
+class TooLarge(_Refused):
+    """The body is larger than Central, or a proxy before it, takes."""
+
+
+class Unclear(TemporaryError):
+    """Refused, but not in Central's words."""
 
 
 class NotUnderstood(TemporaryError):
@@ -58,19 +78,34 @@ def error_of(call: str, answer: Answer) -> AgentError | None:
     if 200 <= status < 300:
         return None
     said = f": {answer.said}" if answer.said else ""
-    what = f"Central answered {status} to {call}{said}"
+    what = f"{'Central' if answer.by_central else 'something before Central'} answered {status} to {call}{said}"
     if status == 401 or (status == 403 and call in _COUNTED_403):
-        return AuthenticationError(f"{what}; is the API key right, and for this cluster?", status)
+        return AuthenticationError(f"{what}; is the API key right, and for this cluster?", status, answer.by_central)
     if 300 <= status < 400:
         target = answer.headers.get("Location", "elsewhere")
         return TemporaryError(f"{what}; it redirects to {target}, set CENTRAL_SERVER_URL to that")
     if status in _NOT_OFFERED and call in ("register", "deregister"):
-        return NotOffered(what)
+        return NotOffered(what, answer.by_central)
     if status == 413:
-        return TooLarge(what)
-    if status in _FOR_GOOD:
+        return TooLarge(what, answer.by_central)
+    if status in _FOR_GOOD and answer.by_central:
         return PermanentError(what)
-    return (NotUnderstood if status == 415 else TemporaryError)(what, retry_after(answer.headers))
+    kind = NotUnderstood if status == 415 else Unclear if status in _FOR_GOOD else TemporaryError
+    return kind(what, retry_after(answer.headers))
+
+
+def _is_central(content_type: str, body: bytes) -> bool:
+    """Whether a body is JSON by its type, where it has one, and by itself; or empty."""
+    if not body.strip():
+        return True
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        return False
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def retry_after(headers: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> float | None:

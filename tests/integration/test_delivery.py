@@ -255,14 +255,14 @@ def test_keys_of_different_deliveries_differ(uplink: Uplink) -> None:
 def test_what_is_refused_for_good_is_a_counted_dead_letter_and_blocks_nothing(uplink: Uplink, status: int) -> None:
     counter = 'cloudoptim_dead_letters_total{topic="results"}'
     before = uplink.agent.metric(counter)
-    uplink.central.fault("result", status=status, body=b"no such task", times=1)
+    uplink.central.fault("result", status=status, body=b'"no such task"', times=1)
     mark = uplink.mark
     uplink.put_results(f"refused-{status}", f"behind-{status}")
     uplink.wait_empty()
     assert [arrival.task_id for arrival in uplink.since(mark, "result")] == [f"behind-{status}"]
     uplink.agent.wait(lambda: uplink.agent.metric(counter) == before + 1)
     (said,) = [line["message"] for line in uplink.agent.log("heartbeat") if f"refused-{status}" in line["message"]]
-    assert f"Central answered {status} to result: no such task" in said
+    assert f'Central answered {status} to result: "no such task"' in said
 
 
 def test_a_batch_that_is_too_large_goes_in_parts_and_what_is_too_large_alone_is_buried(uplink: Uplink) -> None:

@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.kube": {"shared.basics.telemetry", "shared.basics.transfer"},
     "shared.process.programs": set(),
     # What is built on them for all workers.
-    "shared.process.refusals": {"shared.queue"},
+    "shared.process.refusals": {"shared.basics.api_key", "shared.queue"},
     "shared.process.lifecycle": {
         "shared.config",
         "shared.process.identity",
@@ -114,7 +114,7 @@ LIBRARIES: dict[str, set[str]] = {
     "prometheus_client": {"shared.basics.telemetry", "workers.health"},
     "pythonjsonlogger": {"shared.basics.logs"},
     "pydantic": {"shared.schemas", "workers.task_runner"},
-    "msgspec": {"shared.queue", "shared.kube", "workers.event_watcher", "workers.task_runner"},
+    "msgspec": {"shared.central", "shared.queue", "shared.kube", "workers.event_watcher", "workers.task_runner"},
 }
 """Who may know a library: what it raises is translated there, and nowhere else is it heard of."""
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shared.basics import telemetry
-from shared.basics.errors import AuthenticationError, PermanentError, TemporaryError
+from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
 from shared.basics.logs import cut_middle
 from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.central.client import CentralClient
-from shared.central.verdicts import TooLarge
+from shared.central.verdicts import TooLarge, Unclear
 from shared.queue.client import Queue
 from shared.queue.messages import EVENTS, RESULTS, TOPICS, Leased
 
@@ -37,6 +37,9 @@ _CUT_LOGS = (16 * 1024, 1024)
 PATIENT_TRIES = 5
 PARKED_SECONDS = 300.0
 """A message that failed so often while others go through is set aside for a while, so as not to block them."""
+
+GIVE_UP_SECONDS = 3600.0
+"""A message that something before Central refuses for so long, while others of its kind go, is given up after all."""
 
 FIRST_ASIDE, LONGEST_ASIDE = 10.0, 60.0
 """Seconds a topic is set aside when the next message fails as well, doubling: it is its call that does not work."""
@@ -62,6 +65,10 @@ class Delivery:
         """How often a message failed, and when it first did (monotonic)."""
         self._aside: dict[str, tuple[float, float]] = {}
         """Topics of which a message was parked and none went since: not before when (monotonic), the last pause."""
+        self._parked: dict[int, str] = {}
+        """Ids and topics of parked messages of whose kind none went meanwhile: the next that goes frees them."""
+        self._went: dict[str, float] = {}
+        """When a delivery of a topic last succeeded (monotonic)."""
         self._forgiven = False
         """Whether to count failures anew; said by another thread, so done by this one."""
         self._answered = clock.monotonic()
@@ -138,22 +145,29 @@ class Delivery:
             self._send(batch)
         except PermanentError as error:
             if len(batch) > 1:  # It is too large, or one event is at fault: the others are not to go with it.
-                _logger.info("%s; sending the batch in halves", error)
-                half = len(batch) // 2
-                return [batch[:half], batch[half:]]
+                return _halves(batch, error)
+            if isinstance(error, TooLarge) and not error.certain:
+                return self._set_back(batch, Unclear(str(error)))
             self._bury(batch, error)
             return []
         except (TemporaryError, AuthenticationError) as error:
-            self._set_back(batch, error)
-            return []
+            return self._set_back(batch, error)
         except Exception as error:  # A bug of ours in one message must not hold up those behind it.
             _logger.exception("cannot send %s", batch[0].key)
-            self._set_back(batch, TemporaryError(f"{type(error).__name__}: {error}"))
-            return []
+            return self._set_back(batch, TemporaryError(f"{type(error).__name__}: {error}"))
         telemetry.DELIVERIES.labels(topic, "delivered").inc(len(batch))
         self._acknowledge(batch)
         self._forget_failures(batch)
+        self._free_parked(topic)
         return []
+
+    def _free_parked(self, topic: str) -> None:
+        """One of the kind went, so it is not the call that does not work: what was parked for that is tried again."""
+        self._went[topic] = self._clock.monotonic()
+        if freed := [id_ for id_, parked in self._parked.items() if parked == topic]:
+            for id_ in freed:
+                del self._parked[id_]
+            self._queue.release(freed)
 
     def _send(self, batch: Sequence[Leased]) -> None:
         first = batch[0]
@@ -181,7 +195,7 @@ class Delivery:
                 body = json.dumps({**result, "logs": cut_middle(result["logs"], size)}).encode()
         self._client.send_result(message.key, body, message.key)
 
-    def _bury(self, batch: Sequence[Leased], error: PermanentError) -> None:
+    def _bury(self, batch: Sequence[Leased], error: AgentError) -> None:
         topic = batch[0].topic
         keys = ", ".join(message.key for message in batch[:5])
         _logger.error("Central refuses %d of %s for good (%s): %s", len(batch), topic, keys, error)
@@ -194,13 +208,13 @@ class Delivery:
         for message in batch:
             self._failures.pop(message.key, None)
 
-    def _set_back(self, batch: Sequence[Leased], error: TemporaryError | AuthenticationError) -> None:
-        """Queue the batch again and report the failure, or park it when it fails where others pass.
+    def _set_back(self, batch: Sequence[Leased], error: TemporaryError | AuthenticationError) -> list[Sequence[Leased]]:
+        """Queue the batch again and report the failure; when it fails where others pass, park it, or the parts to send.
 
         When the next one fails likewise, the topic is set aside, and so is one message with each further try.
 
         Raises:
-            TemporaryError, AuthenticationError: ``error``, unless the batch was parked.
+            TemporaryError, AuthenticationError: ``error``, unless the batch was dealt with.
         """
         now, topic = self._clock.monotonic(), batch[0].topic
         telemetry.DELIVERIES.labels(topic, "retried").inc()
@@ -215,19 +229,39 @@ class Delivery:
         times, since = max(self._failures[message.key] for message in batch)
         _bound(self._failures)
         stuck = times >= PATIENT_TRIES and self._answered > since
+        if stuck and len(batch) > 1:  # One of them may be at fault, such as by a word that some firewall dislikes.
+            return _halves(batch, error)
+        others_go = self._went.get(topic, float("-inf")) > since
+        if stuck and others_go and isinstance(error, Unclear) and now - since >= GIVE_UP_SECONDS:
+            self._bury(batch, error)
+            return []
         if not stuck and topic not in self._aside:
             raise error
-        _logger.warning("parking %d of %s for %d s: %s", len(batch), topic, PARKED_SECONDS, error)
-        self._queue.release([message.id for message in batch], PARKED_SECONDS)
+        self._park(batch, error, others_go)
         _, pause = self._aside.setdefault(topic, (now, 0.0))
         if not stuck or pause:  # It is not that message alone.
             pause = min(LONGEST_ASIDE, 2.0 * pause or FIRST_ASIDE)
             self._aside[topic] = (now + max(pause, getattr(error, "delay", None) or 0.0), pause)
             _logger.warning("Central takes heartbeats and no %s; going on with the others for %d s", topic, pause)
+        return []
+
+    def _park(self, batch: Sequence[Leased], error: AgentError, others_go: bool) -> None:
+        _logger.warning("parking %d of %s for %d s: %s", len(batch), batch[0].topic, PARKED_SECONDS, error)
+        ids = [message.id for message in batch]
+        self._queue.release(ids, PARKED_SECONDS)
+        if not others_go:
+            self._parked.update(dict.fromkeys(ids, batch[0].topic))
+            _bound(self._parked)
 
     def _is_aside(self, topic: str) -> bool:
         not_before, _ = self._aside.get(topic, (0.0, 0.0))
         return self._clock.monotonic() < not_before
+
+
+def _halves(batch: Sequence[Leased], why: AgentError) -> list[Sequence[Leased]]:
+    _logger.info("%s; sending the batch in halves", why)
+    half = len(batch) // 2
+    return [batch[:half], batch[half:]]
 
 
 def _bound(remembered: dict[Any, Any]) -> None:

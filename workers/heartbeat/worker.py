@@ -9,7 +9,7 @@ from typing import Any
 
 from shared import __version__
 from shared.basics import telemetry
-from shared.basics.errors import EXIT_UNAUTHORIZED, AgentError, AuthenticationError, PermanentError, TemporaryError
+from shared.basics.errors import EXIT_UNAUTHORIZED, AgentError, AuthenticationError
 from shared.basics.timing import Deadline, jittered
 from shared.central.client import CentralClient
 from shared.central.verdicts import NotOffered
@@ -22,6 +22,8 @@ from workers.heartbeat.delivery import Delivery
 
 _CLUSTER_WAIT = 3.0
 """Seconds to wait for the metrics worker's facts before registering without them."""
+
+_ASK_AGAIN_SECONDS = 300.0
 
 _WAIT = 1.0
 """Seconds to wait for something to deliver; a stop waits that long for the loop to look up."""
@@ -43,6 +45,8 @@ class HeartbeatWorker(Worker):
         self._delivering = threading.Lock()
         self._closed = False
         self._registered = False
+        self._ask_again: Deadline | None = None
+        """When to register once more after an answer that need not have been Central's."""
         self._fatal = False
         """The key is refused for good: nothing more is sent."""
         self._stopping = False
@@ -68,21 +72,25 @@ class HeartbeatWorker(Worker):
         if self._registered:
             if not known.get("ok"):
                 self._tell_registration(ok=True)
-            return 5.0
+            if self._ask_again is None or not self._ask_again.expired:
+                return 5.0
         try:
             self._call(self._client.register, self._registration().to_json())
+            self._ask_again = None
         except NotOffered as error:
             _logger.info("Central has no registration, going on without: %s", error)
-        except AgentError:
-            self._tell_registration(ok=False)
+            # An ingress that is being rolled out says the same.
+            self._ask_again = None if error.certain else Deadline.after(_ASK_AGAIN_SECONDS, self._process.clock)
+        except AgentError as error:
+            self._tell_registration(ok=self._registered, why=str(error))
             raise
         self._registered = True
         self._tell_registration(ok=True)
         _logger.info("registered cluster %s as instance %s", self._cluster_id, self._process.instance_id)
         return 5.0
 
-    def _tell_registration(self, ok: bool) -> None:
-        news = {"instance_id": self._process.instance_id, "tried": True, "ok": ok}
+    def _tell_registration(self, ok: bool, why: str = "") -> None:
+        news = {"instance_id": self._process.instance_id, "tried": True, "ok": ok, "why": why}
         self._process.queue.set_state({REGISTRATION: news})
 
     def _registration(self) -> Registration:
@@ -246,15 +254,14 @@ class HeartbeatWorker(Worker):
                 return
             try:
                 call(body)
-            except AuthenticationError as error:
-                self._note(False, error)
-                report_refusal(self._process.queue, "heartbeat", error, self._process.clock)
-                raise
-            except PermanentError:
+            except NotOffered:
                 self._note(True)
                 raise
-            except TemporaryError as error:
-                self._note(False, error)
+            except AgentError as error:
+                self._note(False, error)  # Who answers and refuses is no more use than who does not answer.
+                if isinstance(error, AuthenticationError):
+                    api_key = self._process.settings.central.api_key
+                    report_refusal(self._process.queue, "heartbeat", error, api_key, self._process.clock)
                 raise
             self._note(True)
 

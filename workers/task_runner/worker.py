@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 
-from shared.basics.errors import AuthenticationError, TemporaryError
+from shared.basics.errors import AgentError, AuthenticationError, TemporaryError
 from shared.basics.telemetry import RECONNECTS, STREAM_CONNECTED
 from shared.basics.timing import jittered
 from shared.central.client import CentralClient
@@ -59,11 +59,11 @@ class TaskRunner(Worker):
             return 0.5
         try:
             tasks = self._client.tasks()
-        except AuthenticationError as error:
-            report_refusal(self._process.queue, "task-runner", error, self._process.clock)
-            raise
-        except TemporaryError as error:
+        except AgentError as error:
             self._process.disconnected("central", error)
+            if isinstance(error, AuthenticationError):
+                api_key = self._process.settings.central.api_key
+                report_refusal(self._process.queue, "task-runner", error, api_key, self._process.clock)
             raise
         clear_refusal(self._process.queue, "task-runner")
         self._process.connected("central")

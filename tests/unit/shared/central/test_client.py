@@ -229,8 +229,8 @@ def test_a_compressed_answer_is_read() -> None:
 def test_a_status_becomes_our_error(
     central: Central, client: CentralClient, status: int, error: type[Exception]
 ) -> None:
-    central.fault("register", status=status, body=b"  the\n reason ")
-    with pytest.raises(error, match=f"Central answered {status} to register: the reason"):
+    central.fault("register", status=status, body=b' ["the\\u0020reason",\n 1] ')
+    with pytest.raises(error, match=rf'Central answered {status} to register: \["the\\u0020reason", 1\]'):
         client.register(b"{}")
 
 
@@ -399,7 +399,7 @@ def test_a_huge_answer_is_not_read_to_its_end() -> None:
 
 
 def test_a_long_reason_is_cut(central: Central, client: CentralClient) -> None:
-    central.fault("heartbeat", status=400, body=b"x" * 100_000)
+    central.fault("heartbeat", status=400, body=b'"' + b"x" * 100_000 + b'"')
     with pytest.raises(PermanentError) as raised:
         client.heartbeat(b"{}")
     assert len(str(raised.value)) < 300

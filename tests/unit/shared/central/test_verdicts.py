@@ -7,14 +7,18 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
 
+from shared.basics.api_key import ApiKey
 from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
+from shared.central.identity import Caller
 from shared.central.verdicts import (
     LONGEST_RETRY_AFTER,
     Answer,
     NotOffered,
     NotUnderstood,
     TooLarge,
+    Unclear,
     error_of,
     retry_after,
 )
@@ -67,6 +71,59 @@ def test_whatever_else_is_said_may_work_later(call: str, status: int) -> None:
 @pytest.mark.parametrize("status", [400, 409, 410, 422])
 def test_refused_is_refused_for_good(call: str, status: int) -> None:
     assert verdict(call, status) is PermanentError
+
+
+PAGE = b"<!doctype html><title>Access denied</title>"
+
+
+def answered(status: int, content_type: str, body: bytes) -> Answer:
+    headers = CaseInsensitiveDict({"content-type": content_type} if content_type else {})
+    return Answer.of(Caller(ApiKey("demo-key"), "instance-1"), status, headers, body)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "central"),
+    [
+        ("application/json", b'{"error": "no such task"}', True),
+        ("application/problem+json; charset=utf-8", b'{"title": "Conflict"}', True),
+        ("Application/JSON", b' [1, "two"] ', True),
+        ("", b'{"error": "no such task"}', True),
+        ("", b"", True),
+        ("text/html", b"", True),
+        ("text/html", b" \r\n", True),
+        ("text/html", PAGE, False),
+        ("text/html; charset=utf-8", b"{}", False),
+        ("text/plain", b"default backend - 404", False),
+        ("application/json", PAGE, False),
+        ("application/json", b'{"error": "no such', False),
+        ("", b"no such task", False),
+        ("", b"[" * 100_000, False),
+        ("", b"\xff\xfe", False),
+    ],
+)
+def test_central_speaks_json_or_says_nothing(content_type: str, body: bytes, central: bool) -> None:
+    assert answered(409, content_type, body).by_central is central
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [400, 409, 410, 422])
+def test_what_something_before_central_refuses_may_work_later(call: str, status: int) -> None:
+    """A CDN's page buried six of six results in a minute."""
+    error = error_of(call, answered(status, "text/html", PAGE))
+    assert type(error) is Unclear
+    assert str(error) == f"something before Central answered {status} to {call}: {PAGE.decode()}"
+
+
+@pytest.mark.parametrize(("page", "certain"), [(PAGE, False), (b'{"error": "unknown key"}', True), (b"", True)])
+def test_only_central_is_certain_of_a_key_a_size_or_a_call_it_does_not_have(page: bytes, certain: bool) -> None:
+    refused, large, not_offered = (
+        error_of(call, answered(status, "", page))
+        for call, status in (("tasks", 401), ("result", 413), ("register", 404))
+    )
+    assert isinstance(refused, AuthenticationError)
+    assert isinstance(large, TooLarge)
+    assert isinstance(not_offered, NotOffered)
+    assert (refused.certain, large.certain, not_offered.certain) == (certain,) * 3
 
 
 @pytest.mark.parametrize("call", CALLS)

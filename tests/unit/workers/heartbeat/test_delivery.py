@@ -17,6 +17,7 @@ from shared.basics.errors import AgentError, AuthenticationError, TemporaryError
 from shared.basics.timing import Backoff
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
+from shared.central.verdicts import Unclear
 from shared.process.lifecycle import FIRST_RETRY
 from shared.queue.client import QueueClient, QueueUnavailable
 from shared.queue.memory import MemoryQueue
@@ -217,13 +218,68 @@ def test_what_central_refuses_for_good_is_buried_and_blocks_nothing(
     central: Central, outbox: Outbox, status: int
 ) -> None:
     before = counted("dead_letters_total", topic="results")
-    central.fault("result", status=status, body=b"no", times=1)
+    central.fault("result", status=status, body=b'"no"', times=1)
     outbox.put_result("bad")
     outbox.put_result("good")
     outbox.deliver_all()
     assert [body["task_id"] for body in outbox.arrived("result")] == ["good"]
     assert (outbox.depth(), outbox.buried()) == ({}, 1)
     assert counted("dead_letters_total", topic="results") == before + 1
+
+
+PAGE: dict[str, Any] = {"body": b"<!doctype html><title>No</title>", "headers": {"Content-Type": "text/html"}}
+
+
+@pytest.mark.parametrize("status", [400, 409, 410, 413, 422])
+def test_what_something_before_central_refuses_is_not_lost(
+    central: Central, outbox: Outbox, clock: FakeClock, status: int
+) -> None:
+    """A CDN that answers each delivery so for a minute, and each heartbeat too."""
+    outbox.put_result("t1")
+    outbox.put_events("e1", "e2")
+    outbox.put_sample("s1")
+    central.fault("*", status=status, **PAGE)
+    for _ in range(10):
+        fail(outbox, 1)
+        outbox.delivery.central_failed()
+        clock.advance(6)
+    central.faults.clear()
+    outbox.deliver_all()
+    assert (outbox.depth(), outbox.buried()) == ({}, 0)
+    assert [len(outbox.arrived(call)) for call in ("result", "events", "metrics")] == [1, 1, 1]
+
+
+def test_what_a_firewall_dislikes_holds_up_no_other_and_is_given_up_after_an_hour(
+    central: Central, outbox: Outbox, clock: FakeClock
+) -> None:
+    """Of a batch it dislikes one event; which one, only halves can tell."""
+    send = outbox.client.send_events
+
+    def picky(batch: bytes, key: str) -> None:
+        if b"DROP TABLE" in batch:
+            raise Unclear("something before Central answered 400 to events: <html>")
+        send(batch, key)
+
+    outbox.client.send_events = picky  # type: ignore[method-assign]
+    outbox.put_events("e1", "e2")
+    outbox.put_events("poison", message="DROP TABLE pods")
+    outbox.put_events("e3")
+    hours = Hours(outbox, clock)
+    hours.pass_until(120)
+    assert sorted(name for batch in outbox.event_batches() for name in batch) == ["e1", "e2", "e3"]
+    assert (outbox.depth(), outbox.buried()) == ({"events": 1}, 0)
+    for minute in range(3, 75):
+        outbox.put_events(f"later-{minute}")
+        hours.pass_until(60 * minute)
+    assert (outbox.depth(), outbox.buried()) == ({}, 1)
+
+
+def test_what_never_went_is_not_given_up_for_a_page(central: Central, outbox: Outbox, clock: FakeClock) -> None:
+    """Heartbeats pass, and no result ever: it may be all results that something dislikes, by their path."""
+    outbox.put_result("t1")
+    central.fault("result", status=400, **PAGE)
+    Hours(outbox, clock).pass_until(3 * 3600)
+    assert (outbox.depth(), outbox.buried()) == ({"results": 1}, 0)
 
 
 def test_one_event_that_is_refused_does_not_take_its_batch_along(central: Central, outbox: Outbox) -> None:
@@ -499,6 +555,44 @@ def test_a_call_that_fails_for_hours_holds_up_no_other(
     hours.pass_until(hours.now + PARKED_SECONDS + LONGEST_ASIDE)
     assert sorted(body["task_id"] for body in outbox.arrived("result")) == sorted(results), "each once"
     assert (outbox.depth(), outbox.buried()) == ({}, 0)
+
+
+def test_the_first_of_a_kind_that_goes_frees_what_was_parked(
+    central: Central, outbox: Outbox, clock: FakeClock
+) -> None:
+    fault = central.fault("result", status=500)
+    for number in range(4):
+        outbox.put_result(f"t{number}")
+    hours = Hours(outbox, clock)
+    hours.pass_until(150)
+    assert outbox.depth() == {"results": 4}
+    fault.times = 0
+    outbox.put_result("t4")
+    hours.pass_until(hours.now + LONGEST_ASIDE + 5)
+    assert outbox.depth() == {}, "long before each has been parked for its time"
+
+
+def test_one_that_fails_although_others_go_is_freed_once_and_no_more(
+    central: Central, outbox: Outbox, clock: FakeClock
+) -> None:
+    send, tries = outbox.client.send_result, []
+
+    def picky(task_id: str, result: bytes, key: str) -> None:
+        if task_id == "poison":
+            tries.append(clock.monotonic())
+            raise TemporaryError("Central answered 500 to result")
+        send(task_id, result, key)
+
+    outbox.client.send_result = picky  # type: ignore[method-assign]
+    outbox.put_result("poison")
+    hours = Hours(outbox, clock)
+    hours.pass_until(60)
+    before = len(tries)
+    for number in range(100):
+        outbox.put_result(f"t{number}")
+        hours.pass_until(hours.now + 2)
+    assert outbox.depth() == {"results": 1}
+    assert len(tries) - before <= 1 + 200 / PARKED_SECONDS
 
 
 def test_while_a_topic_is_set_aside_it_is_tried_with_growing_pauses(

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from shared.central.client import CentralClient
 from shared.central.identity import Caller
 from shared.process.lifecycle import Process
 from shared.process.programs import SupervisorUnavailable
-from shared.process.refusals import refusals
+from shared.process.refusals import CONFIRM_SECONDS, Refusal, refusals
 from shared.process.state import CLUSTER, HEALTH, REFUSED, REGISTRATION
 from shared.queue.client import value
 from shared.queue.memory import MemoryQueue
@@ -100,7 +101,7 @@ def test_it_registers_with_what_is_known_of_the_cluster(uplink: Uplink) -> None:
         "timestamp": "2026-03-01T12:00:00.000Z",
         **FACTS,
     }
-    assert uplink.registration() == {"instance_id": "instance-1", "tried": True, "ok": True}
+    assert uplink.registration() == {"instance_id": "instance-1", "tried": True, "ok": True, "why": ""}
 
 
 def test_it_registers_once_also_across_its_own_restart(uplink: Uplink) -> None:
@@ -133,7 +134,9 @@ def test_a_registration_that_fails_was_tried_and_is_tried_again(
     central.fault("register", **fault)
     with pytest.raises((TemporaryError, AuthenticationError, PermanentError)):
         uplink.worker.register()
-    assert uplink.registration() == {"instance_id": "instance-1", "tried": True, "ok": False}
+    said = uplink.registration()
+    assert said.pop("why")
+    assert said == {"instance_id": "instance-1", "tried": True, "ok": False}
     central.faults.clear()
     uplink.worker.register()
     assert uplink.registration()["ok"] is True
@@ -216,11 +219,32 @@ def test_a_beat_that_central_takes_is_a_connection_and_one_it_does_not_is_none(
     assert uplink.connection()["central"]["detail"].startswith("Central answered 503 to heartbeat")
 
 
-def test_a_central_that_refuses_a_beat_for_good_is_connected(central: Central, uplink: Uplink) -> None:
-    central.fault("heartbeat", status=422)
+@pytest.mark.parametrize(("call", "body"), [("heartbeat", "beat"), ("register", "register")])
+@pytest.mark.parametrize("status", [400, 410, 422])
+def test_a_central_that_answers_and_refuses_is_not_connected(
+    central: Central, uplink: Uplink, call: str, body: str, status: int
+) -> None:
+    central.fault(call, status=status, body=b'{"error": "unknown cluster"}')
     with pytest.raises(PermanentError):
-        uplink.worker.beat()
-    assert uplink.connection()["central"]["ok"] is True
+        getattr(uplink.worker, body)()
+    said = uplink.connection()["central"]
+    assert said["ok"] is False
+    assert said["detail"] == f'Central answered {status} to {call}: {{"error": "unknown cluster"}}'
+    assert counted("central_connected") == 0
+
+
+def test_a_default_backend_that_has_no_registration_is_asked_again_later(central: Central, uplink: Uplink) -> None:
+    """An ingress that is being rolled out: tasks may be claimed, but this start is to be made known all the same."""
+    central.fault("register", status=404, body=b"default backend - 404", times=1)
+    uplink.worker.register()
+    assert uplink.registration()["ok"] is True
+    uplink.clock.advance(299)
+    uplink.worker.register()
+    assert uplink.calls() == []
+    uplink.clock.advance(1)
+    for _ in range(2):
+        uplink.worker.register()
+    assert uplink.calls() == ["register"]
 
 
 def test_a_beat_that_passes_clears_an_earlier_refusal(central: Central, uplink: Uplink) -> None:
@@ -288,9 +312,9 @@ def test_what_fails_while_heartbeats_fail_too_is_not_held_against_it(central: Ce
 
 
 def refuse(uplink: Uplink, times: int, seconds: float, worker: str = "task-runner") -> None:
-    now = uplink.clock.now().timestamp()
-    refusal = {"times": times, "first": now - seconds, "last": now, "reason": "Central answered 401 to tasks"}
-    uplink.queue.set_state({REFUSED + worker: refusal})
+    now = uplink.clock.monotonic()
+    refusal = Refusal(times, now - seconds, now, "Central answered 401 to tasks", CONFIRM_SECONDS, key=0)
+    uplink.queue.set_state({REFUSED + worker: asdict(refusal)})
 
 
 def test_a_confirmed_refusal_stops_the_pod_with_a_reason(
@@ -374,7 +398,7 @@ def test_a_topic_that_was_set_aside_gets_a_last_chance(central: Central, uplink:
     uplink.worker.deliver()
     assert "result" not in uplink.calls(), "it is set aside"
     uplink.worker.close(pod_stopping=True)
-    assert uplink.last("result")["task_id"] == "t3", "the others are set aside by themselves"
+    assert sorted(arrival.task_id for arrival in central.ledger.of("result")) == ["t1", "t2", "t3"]
 
 
 def test_nothing_follows_the_goodbye(uplink: Uplink) -> None:

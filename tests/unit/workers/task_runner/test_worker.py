@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from shared.basics.api_key import ApiKey
-from shared.basics.errors import AuthenticationError, TemporaryError
+from shared.basics.errors import AuthenticationError, PermanentError, TemporaryError
 from shared.central.client import CentralClient
 from shared.central.identity import Caller
 from shared.central.stream import TaskStream
 from shared.kube.connection import Kube
 from shared.process.lifecycle import Process
 from shared.process.state import REFUSED, REGISTRATION
+from shared.queue.client import value
 from shared.queue.memory import MemoryQueue
 from tests.sim.central.server import Central
 from tests.sim.kube.cluster import Cluster
@@ -127,6 +128,20 @@ def test_a_refused_key_is_reported_and_so_is_its_being_taken_again(
     central.keys = {"demo-key"}
     worker.poll()
     assert not process.queue.get_state(REFUSED)
+
+
+@pytest.mark.parametrize("status", [400, 410])
+def test_a_poll_that_is_answered_and_refused_is_no_connection(
+    worker: TaskRunner, process: Process, central: Central, status: int
+) -> None:
+    register(process)
+    central.fault("tasks", status=status, body=b'{"error": "unknown cluster"}')
+    with pytest.raises(PermanentError):
+        worker.poll()
+    process.publish()
+    said = value(process.queue.get_state("worker/task-runner")["worker/task-runner"])["connections"]["central"]
+    assert said["ok"] is False
+    assert said["detail"] == f'Central answered {status} to tasks: {{"error": "unknown cluster"}}'
 
 
 def test_a_key_that_the_stream_alone_refuses_is_no_refused_key(
