@@ -48,12 +48,15 @@ class Followed(Generic[T]):
 
         The count costs one object (``limit=1``, ``remainingItemCount``). Where things come and go, the two are
         always apart by a few, now this way and now that: only what is so the same way at every look, ``wait``
-        seconds apart, is a mismatch.
+        seconds apart, is a mismatch. An API server need not say how many remain; then there is nothing to compare.
         """
         ways = set()
         for look in range(_LOOKS):
-            page = next(iter(self._resource.pages(limit=1)))
-            counted = len(page.items) + page.skipped + (page.metadata.remaining_item_count or 0)
+            counted = self._counted()
+            if counted is None:
+                telemetry.SELF_CHECKS.labels(self._name, "unknown").inc()
+                _logger.debug("the API server does not say how many %s there are: no self-check", self._name)
+                return True
             with self.lock:
                 kept = len(self.totals) + len(self._resource.skipped)
             ways.add(kept > counted)
@@ -66,6 +69,14 @@ class Followed(Generic[T]):
         _logger.error("the totals know %d %s, the API server %d; listing them again", kept, self._name, counted)
         self._watch.list_again("mismatch")
         return False
+
+    def _counted(self) -> int | None:
+        """How many there are; None where the API server does not say."""
+        page = next(iter(self._resource.pages(limit=1)))
+        remaining = page.metadata.remaining_item_count
+        if remaining is None and page.metadata.continue_:
+            return None
+        return len(page.items) + page.skipped + (remaining or 0)
 
     # What the watch tells (shared.kube.watch.Reader).
 

@@ -195,6 +195,18 @@ def test_a_check_costs_one_object(cluster: Cluster, pods: Followed[Pod], looping
     assert len(list(cluster.audit)) == 1
 
 
+def test_an_api_server_that_does_not_say_how_many_there_are_is_not_listed_again(tmp_path: Path) -> None:
+    """``remainingItemCount`` is optional: it is left out with a selector, and by some servers from their caches."""
+    before = [checks(result) for result in ("unknown", "mismatch")]
+    one = b'{"items":[{"metadata":{"name":"a"}}],"metadata":{"resourceVersion":"7","continue":"more"}}'
+    with OddServer(http(200, one)) as server:
+        pods = followed(kube_of(server.url, tmp_path))
+        pods.totals = PodTotals()
+        assert pods.check(Waits()) is True
+        assert len(server.requests) == 1
+    assert [checks(result) for result in ("unknown", "mismatch")] == [before[0] + 1, before[1]]
+
+
 def test_a_difference_that_passes_is_no_mismatch(cluster: Cluster, pods: Followed[Pod], looping: Looping) -> None:
     pods.totals.put(pod("ghost"))
     before = checks("mismatch")
