@@ -32,7 +32,7 @@ def files() -> dict[str, str]:
     bare = kustomize.render()
     made = {
         "chart/Chart.yaml": CHART,
-        "chart/values.yaml": values(config(), {name: kustomize.describe(name) for name in COMPONENTS}, _agent(bare)),
+        "chart/values.yaml": values(config(), {name: kustomize.describe(name) for name in COMPONENTS}, _pod(bare)),
         "chart/values.schema.json": schema(list(COMPONENTS)),
         "install.yaml": install(bare),
     }
@@ -105,11 +105,11 @@ def install(bare: list[Object]) -> str:
     return _INSTALL + "".join(f"---\n{yaml.safe_dump(each, sort_keys=False, width=1000)}" for each in objects)
 
 
-def _agent(bare: list[Object]) -> Object:
-    """The agent's container."""
+def _pod(bare: list[Object]) -> Object:
+    """The specification of the agent's pod."""
     (found,) = (each for each in bare if each["kind"] == "Deployment")
-    container: Object = found["spec"]["template"]["spec"]["containers"][0]
-    return container
+    spec: Object = found["spec"]["template"]["spec"]
+    return spec
 
 
 def config() -> dict[str, str]:

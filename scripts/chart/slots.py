@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scripts.chart.conditional import Choice, Fields, Items, Node, none_of
+from scripts.chart.conditional import Choice, Fields, Items, Node
 from scripts.chart.text import Block, Expression, Open
 
 Change = Callable[[Node], Node]
@@ -88,13 +88,18 @@ def _only(value: str) -> Change:
     return lambda node: _yaml(value)
 
 
-def _optional(key: str, value: str) -> Change:
-    """A further field, with the value that it has if it has one; else what the bundle has, if it has any."""
+def _optional(key: str, value: str, instead: bool = False) -> Change:
+    """A field that is there where the value is, ``instead`` of what the bundle has and the value begins with.
+
+    Raises:
+        KeyError: the bundle has such a field, or has not, and the other was expected.
+    """
 
     def change(node: Node) -> Node:
         fields = _fields(node)
-        kept = tuple(Choice(none_of([value]), choice.node) for choice in fields.get(key, ()))
-        fields[key] = (*kept, Choice(value, _yaml(value)))
+        if (key in fields) is not instead:
+            raise KeyError(f"{key} is {'no longer' if instead else 'already'} in the bundle")
+        fields[key] = (Choice(value, _yaml(value)),)
         return Fields(fields)
 
     return change
@@ -116,9 +121,9 @@ _OF: dict[str, tuple[tuple[tuple[str, ...], Change], ...]] = {
         (("spec", "template", "metadata", "annotations"), _also('include "cloudoptim-agent.checksum" . | fromYaml')),
         (("spec", "template", "metadata", "annotations"), _also(".Values.podAnnotations")),
         (_POD, _optional("imagePullSecrets", ".Values.imagePullSecrets")),
-        (_POD, _optional("affinity", ".Values.affinity")),
+        (_POD, _optional("affinity", ".Values.affinity", instead=True)),
         ((*_POD, "priorityClassName"), _value(".Values.priorityClass.name")),
-        ((*_POD, "nodeSelector"), _also(".Values.nodeSelector")),
+        ((*_POD, "nodeSelector"), _only(".Values.nodeSelector")),
         ((*_POD, "tolerations"), _also(".Values.tolerations")),
         ((*_AGENT, "image"), _value('include "cloudoptim-agent.image" .')),
         ((*_AGENT, "imagePullPolicy"), _value(".Values.image.pullPolicy")),

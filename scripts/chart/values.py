@@ -71,9 +71,12 @@ resources:
 priorityClass:
   create: true
   name: cloudoptim-agent
-nodeSelector: {} # beside the bundle's
+nodeSelector:
+<selector>
 tolerations: [] # beside the bundle's
-affinity: {} # in place of the bundle's, which prefers on-demand nodes
+# Nodes that are not marked as spot are preferred. What you give is merged with this; `affinity: null` leaves it out.
+affinity:
+<affinity>
 env: [] # beside the bundle's: variables of docs/configuration.md
 labels: {} # on every object
 annotations: {} # on the Deployment
@@ -84,14 +87,17 @@ serviceAccount:
 """
 
 
-def values(config: Mapping[str, str], components: Mapping[str, str], container: Mapping[str, Any]) -> str:
-    """values.yaml: ``config`` by key, descriptions of components by their directories, the bundle's container."""
+def values(config: Mapping[str, str], components: Mapping[str, str], pod: Mapping[str, Any]) -> str:
+    """values.yaml: ``config`` by key, descriptions of components by their directories, the bundle's pod."""
+    (container,) = pod["containers"]
     repository, _, _ = container["image"].partition(":")
     named = [f"{camel(name)}: false # {what}" for name, what in components.items()]
     filled = {
         "config": _block({key: str(value) for key, value in config.items()}),
         "components": "\n".join(f"  {line}" for line in named),
         "resources": _block(container["resources"]),
+        "selector": _block(pod["nodeSelector"]),
+        "affinity": _block(pod["affinity"]),
         "repository": repository,
         "policy": container["imagePullPolicy"],
     }
@@ -144,7 +150,7 @@ def schema(components: list[str]) -> str:
                 "priorityClass": _object({"create": _FLAG, "name": {**_TEXT, "minLength": 1}}),
                 "nodeSelector": _STRINGS,
                 "tolerations": _OBJECTS,
-                "affinity": {"type": "object"},
+                "affinity": {"type": ["object", "null"]},
                 "env": {"type": "array", "items": {"type": "object", "required": ["name"]}},
                 "labels": _STRINGS,
                 "annotations": _STRINGS,

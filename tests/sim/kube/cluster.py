@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.sim.kube import kinds, mishaps, objects, pods, workloads
+from tests.sim.kube import discovery, kinds, mishaps, objects, pods, workloads
 from tests.sim.kube.access import ADMIN, AGENT, EVERYTHING, Access, grants_from, load_documents
 from tests.sim.kube.audit import Audit
 from tests.sim.kube.clockwork import Clockwork
@@ -66,8 +66,11 @@ class Cluster:
         termination_seconds: float = 0.3,
         bookmark_interval: float = 60.0,
         history: int = 10_000,
+        minor: int = discovery.NEWEST,
     ) -> None:
-        """``tokens`` maps bearer tokens to users; ``rbac`` holds the roles of the agent, without which it may all.
+        """``minor`` is the version it answers as, 30 at the oldest.
+
+        ``tokens`` maps bearer tokens to users; ``rbac`` holds the roles of the agent, without which it may all.
 
         With neither, everyone is the administrator. With either, the token ``admin`` is.
         """
@@ -81,6 +84,7 @@ class Cluster:
                 self.rotate_token()
         self.usage = Usage(self.store)
         self.api = Api(self.store, self.access, self.usage, bookmark_interval)
+        self.api.minor = minor
         self.clockwork = Clockwork(self.store)
         self.recorder = Recorder(self.store, self.clockwork)
         self.scheduler = Scheduler(self.store, self.clockwork, self.recorder)
@@ -216,7 +220,7 @@ class Cluster:
 
     def add_node(self, name: str, **options: Any) -> Object:
         """A Ready node; options as ``objects.node`` takes them."""
-        return self._put(NODES, objects.node(name, **options))
+        return self._put(NODES, objects.node(name, minor=self.api.minor, **options))
 
     def add_deployment(
         self, namespace: str, name: str, replicas: int = 1, node: str | Iterable[str] | None = None, **options: Any

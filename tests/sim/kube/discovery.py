@@ -6,21 +6,36 @@ from collections.abc import Sequence
 
 from tests.sim.kube.resources import PODS, RESOURCES, Object, Resource
 
-VERSION: Object = {
-    "major": "1",
-    "minor": "36",
-    "emulationMajor": "1",
-    "emulationMinor": "36",
-    "minCompatibilityMajor": "1",
-    "minCompatibilityMinor": "35",
-    "gitVersion": "v1.36.2",
-    "gitCommit": "simulated",
-    "gitTreeState": "clean",
-    "buildDate": "2026-05-12T09:58:21Z",
-    "goVersion": "go1.26.6",
-    "compiler": "gc",
-    "platform": "linux/amd64",
-}
+NEWEST = 36
+"""The minor version that the simulator is."""
+
+OLDEST = 30
+"""The oldest that it can be, and that the agent is held to."""
+
+WATCH_LIST = 34
+"""A watch may begin with what is there (KEP-3157) since then; before, the gate was shut, but for 1.32."""
+
+
+def version(minor: int = NEWEST) -> Object:
+    """What /version says. Emulated versions are told since 1.33."""
+    emulated = {
+        "emulationMajor": "1",
+        "emulationMinor": str(minor),
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": str(minor - 1),
+    }
+    return {
+        "major": "1",
+        "minor": str(minor),
+        **(emulated if minor >= 33 else {}),
+        "gitVersion": f"v1.{minor}.2",
+        "gitCommit": "simulated",
+        "gitTreeState": "clean",
+        "buildDate": "2026-05-12T09:58:21Z",
+        "goVersion": "go1.26.6",
+        "compiler": "gc",
+        "platform": "linux/amd64",
+    }
 
 
 def core_versions(address: str) -> Object:

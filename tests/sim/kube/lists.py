@@ -107,6 +107,12 @@ def _validate(options: ListOptions) -> None:
         raise invalid("ListOptions.meta.k8s.io", "", causes)
 
 
+def no_initial_events() -> ApiError:
+    """The refusal of sendInitialEvents where the API server cannot do it."""
+    why = "Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
+    return invalid("ListOptions.meta.k8s.io", "", [Cause("FieldValueForbidden", why, "sendInitialEvents")])
+
+
 def parse_version(text: str) -> int:
     if text and not text.isdigit():
         why = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'

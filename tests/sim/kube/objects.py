@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from tests.sim.kube import discovery
 from tests.sim.kube.kinds import new_uid, timestamp
 from tests.sim.kube.quantities import parse
 from tests.sim.kube.resources import Object
@@ -18,7 +19,6 @@ _NODE_INFO = {
     "kernelVersion": "6.12.40-63.114.amzn2023.x86_64",
     "osImage": "Amazon Linux 2023.8.20250808",
     "containerRuntimeVersion": "containerd://2.1.4",
-    "kubeletVersion": "v1.36.2",
     "kubeProxyVersion": "",
     "operatingSystem": "linux",
     "architecture": "amd64",
@@ -55,6 +55,7 @@ def node(
     pods: int = 110,
     capacity_type: str | None = None,
     taints: Iterable[Object] = (),
+    minor: int = discovery.NEWEST,
 ) -> Object:
     """A Ready node. ``cpu`` and ``memory`` are allocatable; its capacity is a little more, as on real nodes.
 
@@ -92,7 +93,7 @@ def node(
         "conditions": ready_conditions(timestamp()),
         "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
-        "nodeInfo": _NODE_INFO,
+        "nodeInfo": {**_NODE_INFO, "kubeletVersion": f"v1.{minor}.2"},
         "images": _images(),
     }
     chosen = {key: value for key, value in {**found, **(labels or {})}.items() if value is not None}

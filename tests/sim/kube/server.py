@@ -38,6 +38,7 @@ class Api:
         self.faults, self.audit = Faults(), Audit()
         self.control: Callable[[Request], Response] | None = None
         self.address = ""
+        self.minor = discovery.NEWEST
 
     def handle(self, request: Request) -> Response:
         if self.control is not None and request.path.startswith("/sim/"):
@@ -134,6 +135,8 @@ class Api:
     def _watch(self, target: Target, request: Request, show: _Show | None) -> Response:
         resource = target.resource
         options = lists.parse_options(resource, {**request.query, "watch": "1"})
+        if options.initial_events and self.minor < discovery.WATCH_LIST:
+            raise lists.no_initial_events()
         version = options.version
         if version and not version.isdigit():
             why = f'Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax'
@@ -174,7 +177,7 @@ class Api:
             return gap
         found: Object | None = None
         if path == "/version":
-            found = discovery.VERSION
+            found = discovery.version(self.minor)
         elif path == "/api":
             found = discovery.core_versions(self.address)
         elif path == "/apis":
