@@ -26,6 +26,13 @@ _BODIES: tuple[tuple[str, str, type[BaseModel], str], ...] = (
 _WITH_KEY = ("result", "metrics", "events")
 _TASK_ID = {"name": "task_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 _CLUSTER_ID = {"name": "cluster_id", "in": "query", "required": True, "schema": {"type": "string"}}
+_LIMIT = {
+    "name": "limit",
+    "in": "query",
+    "required": False,
+    "description": "How many tasks the agent takes in at a time. May be ignored; the rest is asked for again.",
+    "schema": {"type": "integer", "minimum": 1},
+}
 _INSTANCE = {
     "name": "X-Agent-Instance",
     "in": "header",
@@ -71,8 +78,8 @@ def document() -> dict[str, Any]:
 
 _RESPONSES = {
     "taken": {"description": "Taken. The body is not read."},
-    "refused": {"description": "Refused for good (400, 409, 410, 422): the agent makes it a dead letter."},
-    "unauthorized": {"description": "The key is not accepted. Confirmed for 30 seconds, the agent stops."},
+    "refused": {"description": "Refused for good (400, 409, 410, 422; JSON or no body): it becomes a dead letter."},
+    "unauthorized": {"description": "The key is not accepted. Confirmed for 30 s (a file: 180 s), the agent stops."},
     "large": {"description": "Too large: the agent halves a batch of events, and cuts the logs of a result."},
     "later": {
         "description": "Not now (404, 429, 5xx and any other): tried again, not before what Retry-After asks for."
@@ -88,7 +95,7 @@ def _poll() -> dict[str, Any]:
     return {
         "operationId": "tasks",
         "summary": "Pending tasks. One that was handed out is offered again until its result arrives.",
-        "parameters": [_CLUSTER_ID, _INSTANCE],
+        "parameters": [_CLUSTER_ID, _LIMIT, _INSTANCE],
         "responses": {"200": {"description": "The tasks.", "content": content}, **_failures()},
     }
 

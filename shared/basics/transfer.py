@@ -37,11 +37,11 @@ MAX_HEAD = 64 * 1024
 _CHUNK = 256 * 1024
 
 
-def read_body(response: BaseHTTPResponse, limit: int, deadline: Deadline) -> bytes:
-    """The whole body.
+def read_body(response: BaseHTTPResponse, limit: int, deadline: Deadline, whole: bool = True) -> bytes:
+    """The body, or its first ``limit`` bytes if it need not be ``whole``.
 
     Raises:
-        TemporaryError: it is larger than ``limit`` bytes or not complete by the ``deadline``.
+        TemporaryError: it is to be whole and is larger than ``limit`` bytes, or was not there by the ``deadline``.
     """
     body = bytearray()
     encoded = "content-encoding" in response.headers  # Else urllib3 need not look at each piece: a tenth of the cost.
@@ -49,6 +49,9 @@ def read_body(response: BaseHTTPResponse, limit: int, deadline: Deadline) -> byt
     while chunk := response.read1(_CHUNK, decode_content=encoded):
         body += chunk
         if len(body) > limit:
+            if not whole:
+                del body[limit:]
+                break
             raise TemporaryError(f"the answer is larger than {limit} bytes")
         if deadline.expired:
             raise TemporaryError("the answer drips in too slowly")

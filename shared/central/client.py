@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import logging
 import string
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from shared.basics.errors import PermanentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.basics.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 from shared.central.identity import Caller
+from shared.central.items import MAX_ITEMS, Malformed, Offered, offered
 from shared.central.verdicts import Answer, NotUnderstood, TooLarge, Unclear, error_of
 
 CONNECT_TIMEOUT = 5.0
@@ -28,7 +28,7 @@ CALL_TIMEOUT = 30.0
 """Seconds for a whole call: a server that drips bytes is as silent as one that sends none."""
 
 MAX_BODY = 8 * 1024 * 1024
-"""Bytes of an answer that are read."""
+"""Bytes of an answer that are read; of a larger list of tasks those that came whole are used."""
 
 _PLAIN = string.punctuation.replace("%", "")
 """What a key may hold as it is, beside letters and digits: a header takes no other text, and a task's id may be any."""
@@ -60,18 +60,17 @@ class CentralClient:
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=1, max_retries=ONE_FRESH_CONNECTION))
 
-    def tasks(self) -> list[Any]:
-        """Pending tasks as Central sent them, not validated: a list, or ``{"tasks": [...]}``."""
-        body = self._call("GET", "tasks", "/tasks", params={"cluster_id": self._cluster_id})
+    def tasks(self) -> Offered:
+        """Pending tasks: a list, or ``{"tasks": [...]}``. Of an answer that is too large, what came whole."""
+        params = {"cluster_id": self._cluster_id, "limit": str(MAX_ITEMS)}
+        body = self._call("GET", "tasks", "/tasks", params=params, whole=False)
+        if not body.strip():
+            return Offered()
         try:
-            answer = json.loads(body) if body.strip() else []
-        except (ValueError, RecursionError) as error:
-            raise TemporaryError(f"Central's list of tasks is not JSON: {self._caller.quoted(body)}") from error
-        if isinstance(answer, dict) and "tasks" in answer:
-            answer = answer["tasks"]
-        if not isinstance(answer, list):
-            raise TemporaryError(f"Central's list of tasks is not a list: {self._caller.quoted(body)}")
-        return answer
+            return offered(body, cut=len(body) == MAX_BODY)
+        except Malformed as error:
+            said = self._caller.quoted(body)
+            raise TemporaryError(f"Central's list of tasks is not one that can be read, {error}: {said}") from error
 
     def send_result(self, task_id: str, result: bytes, key: str) -> None:
         """Report how a task ended."""
@@ -125,8 +124,9 @@ class CentralClient:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
+        whole: bool = True,
     ) -> bytes:
-        """One exchange; the answer's body.
+        """One exchange; the answer's body, or, where that need not be ``whole``, its beginning.
 
         The key goes in as ``auth``: requests would replace a plain header by what a .netrc says. Redirects
         are not followed: they would turn a POST into a GET.
@@ -149,7 +149,7 @@ class CentralClient:
                 ) as response,
             ):
                 code = str(response.status_code)
-                body = read_body(response.raw, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
+                body = read_body(response.raw, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock), whole)
                 if cutoff.used:
                     raise TimeoutError
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

@@ -20,6 +20,7 @@ from requests.structures import CaseInsensitiveDict
 from shared.basics.errors import AgentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.central.identity import Caller
+from shared.central.items import Malformed, Offered, members, offered
 from shared.central.verdicts import Answer, error_of
 
 PING_SECONDS = 15.0
@@ -42,13 +43,6 @@ _SWITCHING_PROTOCOLS = 101
 
 
 @dataclass(frozen=True)
-class PushedTask:
-    """A task as Central sent it, not validated."""
-
-    task: Any
-
-
-@dataclass(frozen=True)
 class PushedCancel:
     """Stop a running task at its next safe point."""
 
@@ -62,28 +56,40 @@ class Unknown:
     why: str
 
 
-Push = PushedTask | PushedCancel | Unknown
+Push = Offered | PushedCancel | Unknown
 
 
-def parse(text: str | bytes) -> list[Push]:
+def parse(frame: bytes) -> Push:
     """What a frame says: a bare task, a list of tasks, or an envelope with a ``type``. Never raises."""
+    begin = frame.lstrip()[:1]
     try:
-        frame = json.loads(text)
-    except (ValueError, RecursionError):
-        return [Unknown("not JSON")]
-    if isinstance(frame, list):
-        return [PushedTask(task) if isinstance(task, dict) else Unknown("not a task") for task in frame]
-    if not isinstance(frame, dict):
-        return [Unknown("neither an object nor a list")]
-    kind = frame.get("type")
-    if kind == "task":
-        return [PushedTask(frame["task"])] if isinstance(frame.get("task"), dict) else [Unknown("no task in it")]
-    if kind == "cancel":
-        task_id = frame.get("task_id")
-        return [PushedCancel(task_id)] if isinstance(task_id, str) else [Unknown("cancel without a task_id")]
-    if "task_type" in frame or "task_id" in frame:
-        return [PushedTask(frame)]
-    return [Unknown(f"type {kind!r}"[:80])]
+        if begin == b"[":
+            return offered(frame)
+        if begin != b"{":
+            return Unknown("neither an object nor a list")
+        found = members(frame, "type", "task", "task_id", "task_type")
+        kind = _text(found.get("type"))
+        if kind == "task":
+            task = found.get("task", b"")
+            return Offered([task]) if task.startswith(b"{") else Unknown("no task in it")
+        if kind == "cancel":
+            task_id = _text(found.get("task_id"))
+            return PushedCancel(task_id) if task_id is not None else Unknown("cancel without a task_id")
+        if "task_type" in found or "task_id" in found:
+            return Offered([frame])
+    except (Malformed, RecursionError) as error:
+        return Unknown(f"not JSON, {error}")
+    return Unknown(f"type {kind!r}"[:80])
+
+
+def _text(value: bytes | None) -> str | None:
+    """A member's value if it is a text, as JSON has it."""
+    if value is None or not value.startswith(b'"'):
+        return None
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return None
 
 
 class TaskStream:
@@ -107,7 +113,7 @@ class TaskStream:
         self._clock = clock
         self._socket: Any = None
 
-    def frames(self) -> Iterator[str | None]:
+    def frames(self) -> Iterator[bytes | None]:
         """Connect and yield each text frame; None first, once connected, and after each answered silence.
 
         Raises:
@@ -132,7 +138,7 @@ class TaskStream:
                 if opcode == websocket.ABNF.OPCODE_CLOSE:
                     reason = self._caller.quoted(_closing_reason(data))
                     raise TemporaryError(f"Central closed the stream {reason}".rstrip())
-                yield data.decode("utf-8", "replace") if opcode == websocket.ABNF.OPCODE_TEXT else None
+                yield data if opcode == websocket.ABNF.OPCODE_TEXT else None
         except (websocket.WebSocketException, OSError) as error:
             raise TemporaryError(f"Central's stream broke: {self._reason(error)}") from error
         finally:

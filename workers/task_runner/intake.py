@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeGuard
 
+import msgspec
 from pydantic import ValidationError
 
 from shared.schemas.parameters import PARAMETERS, Parameters
@@ -16,6 +18,9 @@ _TASK_ID_MAX = 256
 
 MAX_TASK = 32 * 1024
 """Bytes of a task that is taken. Claimed ones are kept in the journal, which is read in one piece at a start."""
+
+MAX_PAYLOAD = 4 * MAX_TASK
+"""Bytes of a task as Central wrote it (with escapes, blanks and fields of its own) that are taken apart."""
 
 _PLAIN = {"extra_forbidden": "unknown parameter", "missing": "is required"}
 """pydantic's words for the commonest mistakes, in ours."""
@@ -47,11 +52,48 @@ class Dropped:
     reason: str
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """A payload that was not taken apart: too large, or no JSON. ``head`` has what its answer needs, if it is there."""
+
+    head: dict[str, Any]
+    reason: str
+
+
+def decoded(payload: bytes) -> Any:
+    """What ``judge`` judges: the task in ``payload``, or a Misfit."""
+    if len(payload) > MAX_PAYLOAD:
+        reason = f"the task has {len(payload)} bytes; at most {MAX_TASK} are taken"
+        return Misfit(_head(payload), reason)
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        return Misfit(_head(payload), f"malformed task: {str(error)[:200]}")
+
+
+class _Head(msgspec.Struct):
+    """The fields by which a task is answered. Nothing else is decoded."""
+
+    task_id: str
+    cluster_id: str | None = None
+    task_type: str | None = None
+
+
+def _head(payload: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.structs.asdict(msgspec.json.decode(payload, type=_Head))
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+
+
 def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
     """What to do with ``raw``, whatever it is. Never raises.
 
     A task for another cluster is not answered: the answer could end the right agent's task.
     """
+    misfit = raw if isinstance(raw, Misfit) else None
+    if misfit is not None:
+        raw = misfit.head
     if not isinstance(raw, dict):
         return Dropped("no_id", f"a task that is a {type(raw).__name__}, not an object")
     task_id = raw.get("task_id")
@@ -60,6 +102,8 @@ def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
     if isinstance(raw.get("cluster_id"), str) and raw["cluster_id"] != cluster_id:
         return Dropped("other_cluster", f"task {task_id} is for cluster {raw['cluster_id'][:80]!r}")
     kind = raw.get("task_type")
+    if misfit is not None:
+        return Rejected(task_id, kind if isinstance(kind, str) else "unknown", misfit.reason)
     if isinstance(kind, str) and kind not in PARAMETERS:
         known = ", ".join(PARAMETERS)
         return Rejected(task_id, "unknown", f"unknown task type {kind[:80]!r}; this agent knows {known}")
@@ -80,7 +124,7 @@ def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
     return Accepted(task, parameters)
 
 
-def by_urgency(payloads: Iterable[Any]) -> list[Any]:
+def by_urgency(payloads: Iterable[bytes]) -> list[bytes]:
     """What came together, in the order to take it in: an idle executor begins the first at once.
 
     What is no task goes first; it is only answered.
@@ -88,9 +132,9 @@ def by_urgency(payloads: Iterable[Any]) -> list[Any]:
     return sorted(payloads, key=_urgency)
 
 
-def _urgency(raw: Any) -> tuple[int, float]:
+def _urgency(payload: bytes) -> tuple[int, float]:
     try:
-        task = Task.model_validate(raw)
+        task = Task.model_validate(decoded(payload))
     except (ValidationError, RecursionError):
         return 0, 0.0
     return task.priority, task.deadline.timestamp()

@@ -7,16 +7,17 @@ import random
 import threading
 
 from shared.basics.errors import AgentError, AuthenticationError, TemporaryError
-from shared.basics.telemetry import RECONNECTS, STREAM_CONNECTED
+from shared.basics.telemetry import RECONNECTS, STREAM_CONNECTED, TASKS_DROPPED
 from shared.basics.timing import jittered
 from shared.central.client import CentralClient
-from shared.central.stream import PushedCancel, PushedTask, TaskStream, parse
+from shared.central.items import Offered
+from shared.central.stream import PushedCancel, TaskStream, Unknown, parse
 from shared.process.lifecycle import Loop, Process, Worker
 from shared.process.refusals import clear_refusal, report_refusal
 from shared.process.state import REGISTRATION
 from shared.queue.client import value
 from workers.task_runner.context import HandedBack, Suspended
-from workers.task_runner.intake import by_urgency
+from workers.task_runner.intake import by_urgency, decoded
 from workers.task_runner.runner import Runner
 
 _FINISH_SECONDS = 35.0
@@ -67,8 +68,9 @@ class TaskRunner(Worker):
             raise
         clear_refusal(self._process.queue, "task-runner")
         self._process.connected("central")
-        for task in by_urgency(tasks):
-            self._runner.receive(task, "poll")
+        self._note(tasks, "poll")
+        for payload in by_urgency(tasks.tasks):
+            self._runner.receive(decoded(payload), "poll")
         return jittered(self._poll_seconds)
 
     def listen(self) -> float:
@@ -78,13 +80,13 @@ class TaskRunner(Worker):
         beats, patience = self._process.beats, 90.0
         answers = 0
         try:
-            for text in self._stream.frames():
+            for frame in self._stream.frames():
                 beats.expect("stream", patience)
                 self._process.connected("stream")
                 STREAM_CONNECTED.set(1)
                 answers += 1
-                if text is not None:
-                    self._take(text)
+                if frame is not None:
+                    self._take(frame)
         # A refused key is not reported here: if it is the key, the polls are refused as well.
         except TemporaryError as error:
             if self._process.stop.is_set():
@@ -97,18 +99,27 @@ class TaskRunner(Worker):
             RECONNECTS.labels("stream").inc()
         return random.uniform(0.0, _RECONNECT_SECONDS)
 
-    def _take(self, text: str) -> None:
-        pushes = parse(text)
-        for task in by_urgency(push.task for push in pushes if isinstance(push, PushedTask)):
-            try:
-                self._runner.receive(task, "stream")
-            except TemporaryError as error:
-                _logger.warning("a pushed task could not be claimed (%s); the poll will bring it again", error)
-        for push in pushes:
-            if isinstance(push, PushedCancel):
-                self._runner.cancel(push.task_id)
-            elif not isinstance(push, PushedTask):
-                _logger.warning("ignored a frame of the stream: %s", push.why)
+    def _take(self, frame: bytes) -> None:
+        push = parse(frame)
+        if isinstance(push, PushedCancel):
+            self._runner.cancel(push.task_id)
+        elif isinstance(push, Unknown):
+            _logger.warning("ignored a frame of the stream: %s", push.why)
+        else:
+            self._note(push, "stream")
+            for payload in by_urgency(push.tasks):
+                try:
+                    self._runner.receive(decoded(payload), "stream")
+                except TemporaryError as error:
+                    _logger.warning("a pushed task could not be claimed (%s); the poll will bring it again", error)
+
+    def _note(self, came: Offered, source: str) -> None:
+        """Say and count what is not taken in of ``came``."""
+        if came.junk:
+            TASKS_DROPPED.labels("no_id").inc(came.junk)
+            _logger.warning("dropped %d items of the %s that are no tasks: without a task_id", came.junk, source)
+        if came.more:
+            _logger.warning("the %s brought more tasks than are read at a time; the rest is left for later", source)
 
     def show(self) -> float:
         self._runner.expire()

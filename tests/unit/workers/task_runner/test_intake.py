@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +14,18 @@ from hypothesis import strategies as st
 from shared.schemas.parameters import PARAMETERS, CordonNode
 from tests.unit.conftest import NOON
 from tests.unit.workers.task_runner.conftest import payload, task
-from workers.task_runner.intake import Accepted, Dropped, Rejected, by_urgency, is_late, judge
+from workers.task_runner.intake import (
+    MAX_PAYLOAD,
+    MAX_TASK,
+    Accepted,
+    Dropped,
+    Misfit,
+    Rejected,
+    by_urgency,
+    decoded,
+    is_late,
+    judge,
+)
 
 
 def judged(**fields: Any) -> Accepted | Rejected | Dropped:
@@ -203,12 +216,48 @@ def test_what_comes_together_is_taken_in_by_priority_then_deadline() -> None:
     late, soon = "2037-01-02T00:00:00Z", "2037-01-02T00:00:00+01:00"
     given = [(10, late), (2, late), (2, soon), (1, late)]
     payloads = [payload(task_id=str(number), priority=p, deadline=d) for number, (p, d) in enumerate(given)]
-    assert [one["task_id"] for one in by_urgency(payloads)] == ["3", "2", "1", "0"]
+    texts = [json.dumps(one).encode() for one in payloads]
+    assert [json.loads(one)["task_id"] for one in by_urgency(texts)] == ["3", "2", "1", "0"]
 
 
-@given(st.lists(FIELDS | JSON, max_size=5))
-def test_whatever_comes_it_has_an_order(payloads: list[Any]) -> None:
+@given(st.lists((FIELDS | JSON).map(lambda some: json.dumps(some).encode()) | st.binary(), max_size=5))
+def test_whatever_comes_it_has_an_order(payloads: list[bytes]) -> None:
     assert len(by_urgency(payloads)) == len(payloads)
+
+
+# -- as it was written ----------------------------------------------------------------------------
+
+
+def text_of(**fields: Any) -> bytes:
+    return json.dumps({**payload(), **fields}).encode()
+
+
+def test_a_task_is_judged_as_it_was_written() -> None:
+    assert isinstance(judge(decoded(text_of()), "demo"), Accepted)
+
+
+@pytest.mark.parametrize("parameters", [{"x": "y" * MAX_PAYLOAD}, {"x": [{}] * (MAX_PAYLOAD // 3)}])
+def test_one_that_is_much_too_large_is_answered_and_not_taken_apart(parameters: dict[str, Any]) -> None:
+    raw = decoded(text_of(parameters=parameters))
+    found = judge(raw, "demo")
+    assert isinstance(raw, Misfit)
+    assert set(raw.head) == {"task_id", "cluster_id", "task_type"}
+    assert isinstance(found, Rejected)
+    assert (found.task_id, found.task_type) == ("task-1", "cordon_node")
+    assert re.fullmatch(rf"the task has \d+ bytes; at most {MAX_TASK} are taken", found.reason)
+    assert isinstance(judge(decoded(text_of(parameters=parameters, cluster_id="other")), "demo"), Dropped)
+
+
+@pytest.mark.parametrize("bad", [b"[1,]", b"NaNa", b"9" * 10_000, b"[" * 10_000 + b"]" * 10_000, b'"\xff"'])
+def test_what_is_no_json_is_answered_if_it_says_by_which_id(bad: bytes) -> None:
+    found = judge(decoded(b'{"task_id":"task-1","task_type":"cordon_node","parameters":%b}' % bad), "demo")
+    assert isinstance(found, (Rejected, Dropped))
+    assert len(found.reason) < 400
+
+
+@given(st.binary() | (FIELDS | JSON).map(lambda some: json.dumps(some).encode()))
+def test_no_payload_is_too_odd(text: bytes) -> None:
+    assert judge(decoded(text), "demo")
 
 
 def test_a_task_is_late_from_its_deadline_on() -> None:
