@@ -13,11 +13,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TextIO
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from shared.basics.throttle import Throttle
 from shared.basics.timing import iso
 
 MAX_LINE = 4096
@@ -121,6 +122,24 @@ def cut_middle(text: str, size: int) -> str:
     return f"{text[:half]} ...[{len(text) - 2 * half} characters cut]... {text[len(text) - half :]}"
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes what the throttle lets through."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.throttle = Throttle()
+        self.addFilter(self.throttle)
+
+
+def tell_left_out() -> None:
+    """Say how many lines of each source were left out; to be called now and then, and at the end."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            with handler.lock or contextlib.nullcontext():
+                for record in handler.throttle.summaries():
+                    handler.emit(record)
+
+
 def configure(
     component: str, cluster_id: str, level: str = "INFO", style: str = "json", redacted: Redacted = str
 ) -> None:
@@ -128,7 +147,7 @@ def configure(
 
     ``redacted`` takes secrets out of a line, whatever brought them there.
     """
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Handler(sys.stdout)
     handler.setFormatter(
         JsonLine(cluster_id, component, redacted) if style == "json" else TextLine(component, redacted)
     )

@@ -6,6 +6,8 @@ Each worker counts in its own process and publishes a snapshot as queue state; h
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it so
@@ -16,16 +18,58 @@ _SECONDS_OF_TASKS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
 _SECONDS_OF_CALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
+MOST_SERIES = 250
+"""Combinations of label values of one metric. All that come later are counted as "other": a snapshot has to fit into a
+frame of the queue, whatever the world answers."""
+
+LONGEST_LABEL = 256
+"""Characters of a label's value."""
+
+_KNOWN_STATUS = frozenset(
+    (200, 201, 202, 204, 301, 302, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 422, 429)
+    + (500, 501, 502, 503, 504)
+)
+
+
+def code(status: int) -> str:
+    """An HTTP status as a label: as it is if it is a usual one, else its class. There are 900 of them."""
+    return str(status) if status in _KNOWN_STATUS else f"{status // 100}xx"
+
+
+class _Bounded:
+    """Mixed into prometheus_client's metrics. The first label values that come are the ones that are kept apart."""
+
+    _metrics: dict[tuple[str, ...], Any]
+
+    def labels(self, *values: object) -> Any:
+        texts = tuple(str(value)[:LONGEST_LABEL] for value in values)
+        if texts not in self._metrics and len(self._metrics) >= MOST_SERIES:
+            texts = ("other",) * len(texts)
+        return super().labels(*texts)  # type: ignore[misc]
+
+
+class _Counter(_Bounded, Counter):  # type: ignore[misc]
+    pass
+
+
+class _Gauge(_Bounded, Gauge):  # type: ignore[misc]
+    pass
+
+
+class _Histogram(_Bounded, Histogram):  # type: ignore[misc]
+    pass
+
+
 def _counter(name: str, doc: str, *labels: str) -> Counter:
-    return Counter(f"cloudoptim_{name}", doc, labels, registry=REGISTRY)
+    return _Counter(f"cloudoptim_{name}", doc, labels, registry=REGISTRY)
 
 
 def _gauge(name: str, doc: str, *labels: str) -> Gauge:
-    return Gauge(f"cloudoptim_{name}", doc, labels, registry=REGISTRY)
+    return _Gauge(f"cloudoptim_{name}", doc, labels, registry=REGISTRY)
 
 
 def _histogram(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-    return Histogram(f"cloudoptim_{name}", doc, labels, buckets=buckets, registry=REGISTRY)
+    return _Histogram(f"cloudoptim_{name}", doc, labels, buckets=buckets, registry=REGISTRY)
 
 
 # Tasks (task-runner)
@@ -78,6 +122,9 @@ STREAM_CONNECTED = _gauge("stream_connected", "1 while the task stream is open a
 OBJECTS_SKIPPED = _counter("objects_skipped", "Objects of the API server that could not be read.", "resource")
 RECONNECTS = _counter("reconnects", "Connections or watches opened again.", "target")
 RETRIES = _counter("loop_failures", "Passes of a worker's loop that failed and were retried.", "loop")
+
+CENTRAL_REFUSES = _gauge("central_refuses", "1 while Central answers this call, and refuses it.", "call")
+LOG_LINES_DROPPED = _counter("log_lines_dropped", "Log lines beyond what one source may write.")
 
 # The agent itself (health)
 INFO = _gauge("agent_info", "Always 1; the labels say which agent this is.", "version", "cluster_id")

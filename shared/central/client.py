@@ -15,12 +15,12 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from shared.basics import telemetry
-from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.errors import AuthenticationError, PermanentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.basics.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 from shared.central.identity import Caller
 from shared.central.items import MAX_ITEMS, Malformed, Offered, offered
-from shared.central.verdicts import Answer, NotUnderstood, TooLarge, Unclear, error_of
+from shared.central.verdicts import Answer, NotOffered, NotUnderstood, TooLarge, Unclear, error_of
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
@@ -32,6 +32,9 @@ MAX_BODY = 8 * 1024 * 1024
 
 _PLAIN = string.punctuation.replace("%", "")
 """What a key may hold as it is, beside letters and digits: a header takes no other text, and a task's id may be any."""
+
+_TELLING = ("register", "heartbeat", "tasks")
+"""Calls whose refusal is about us. What is delivered may be refused for what it is."""
 
 GZIP_FROM = 2048
 """Bytes from which a body is worth compressing."""
@@ -148,7 +151,7 @@ class CentralClient:
                     stream=True,
                 ) as response,
             ):
-                code = str(response.status_code)
+                code = telemetry.code(response.status_code)
                 body = read_body(response.raw, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock), whole)
                 if cutoff.used:
                     raise TimeoutError
@@ -164,6 +167,8 @@ class CentralClient:
             # RFC 9110 12.5.3: in an answer this says which encodings the server takes in requests.
             self._takes_gzip = "gzip" in response.headers["accept-encoding"].lower()
         verdict = error_of(call, Answer.of(self._caller, response.status_code, response.headers, body))
+        refused = isinstance(verdict, (PermanentError, AuthenticationError, Unclear))
+        _tell_refused(call, refused and not isinstance(verdict, NotOffered))
         if verdict is not None:
             raise verdict
         if body.lstrip()[:1] == b"<":
@@ -191,6 +196,11 @@ class _Adapter(HTTPAdapter):
         if isinstance(manager, urllib3.ProxyManager):  # And no SOCKS, which has connections of its own.
             severable(manager)
         return manager
+
+
+def _tell_refused(call: str, refused: bool) -> None:
+    if call in _TELLING:
+        telemetry.CENTRAL_REFUSES.labels(call).set(int(refused))
 
 
 def _reason(error: BaseException) -> str:

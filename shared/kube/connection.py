@@ -261,7 +261,7 @@ class Kube:
             client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
             answer = client.call_api(method, url, headers, body, _request_timeout=(CONNECT_TIMEOUT, read_timeout))
             response: urllib3.HTTPResponse = answer.response
-            code = str(response.status)
+            code = telemetry.code(response.status)
         except (ApiException, ConfigException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unavailable(f"{method} {path}", error) from error
         finally:

@@ -79,7 +79,7 @@ def evict(kube: Kube, pod: Pod, grace_seconds: int | None, dry_run: bool = False
     path = f"{pod_path(pod.metadata.namespace, pod.metadata.name)}/eviction"
     answer = kube.exchange("POST", path, None, body)
     if not dry_run:
-        telemetry.EVICTIONS.labels(str(answer.status)).inc()
+        telemetry.EVICTIONS.labels(telemetry.code(answer.status)).inc()
     return outcome_of(answer, pod)
 
 

@@ -135,6 +135,7 @@ class Process:
                 self.publish()
             except AgentError as error:
                 _logger.debug("could not publish: %s", error)
+            logs.tell_left_out()
             self._news.wait(PUBLISH_SECONDS)
             self._news.clear()
 
@@ -195,6 +196,7 @@ def run(process: Process, worker: Worker) -> int:
             process.publish()
         except AgentError as error:
             _logger.warning("the end was not orderly: %s", error)
+        logs.tell_left_out()
         _logger.info("%s stopped", process.name)
     return 0
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from shared.basics import logs
 from shared.basics.api_key import ApiKey
 from shared.basics.logs import MAX_LINE, JsonLine, carried, configure, context, cut_middle
+from shared.basics.throttle import BURST
 
 BASICS = ["timestamp", "level", "cluster_id", "component", "message"]
 
@@ -81,6 +82,22 @@ def test_an_exception_is_on_the_line_whole(output: pytest.CaptureFixture[str]) -
 
 def test_a_line_break_in_a_message_is_none_in_the_log() -> None:
     assert "\n" not in line_of("one\ntwo\r\nthree\u2028four")
+
+
+# -- floods ---------------------------------------------------------------------------------------
+
+
+def test_a_flood_of_one_source_is_cut_short_and_told_as_a_number(output: pytest.CaptureFixture[str]) -> None:
+    """One frame of Central was 340,000 lines."""
+    configure("task-runner", "demo")
+    for number in range(5 * BURST):
+        logging.warning("flood %d", number)
+    logging.warning("something else")
+    logs.tell_left_out()
+    lines = [line["message"] for line in lines_of(output)]
+    assert BURST < len(lines) < 2 * BURST
+    assert lines[-2] == "something else"
+    assert lines[-1].endswith(f"more lines like this were left out: flood {5 * BURST - 1}")
 
 
 # -- secrets --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import sys
 from prometheus_client.metrics import MetricWrapperBase
 
 from shared.basics import telemetry
+from shared.queue.frames import MAX_FRAME
 from tests.unit.conftest import counted
 
 DECLARED = {name: value for name, value in vars(telemetry).items() if isinstance(value, MetricWrapperBase)}
@@ -69,3 +70,30 @@ def test_what_was_never_touched_is_left_out() -> None:
 
 def test_a_sample_that_was_never_touched_counts_as_zero() -> None:
     assert counted("evictions_total", code="none") == 0
+
+
+def test_the_world_cannot_make_up_more_series_than_fit_into_a_frame() -> None:
+    """900 status codes of six calls were 8 MB of telemetry, and a frame of the queue takes 4."""
+    code = """
+import json
+from shared.basics.telemetry import CENTRAL_SECONDS, KUBE_SECONDS, MOST_SERIES, RECONNECTS, snapshot
+for number in range(3 * MOST_SERIES):
+    for seconds in (CENTRAL_SECONDS, KUBE_SECONDS):
+        seconds.labels("x" * 10_000, f"code-{number}").observe(0.1)
+    RECONNECTS.labels(f"somewhere-{number}").inc()
+RECONNECTS.labels("somewhere-0").inc()
+text = json.dumps(snapshot())
+counts = {labels["target"]: value for name, labels, value in snapshot()["cloudoptim_reconnects"]}
+print(len(text), counts["somewhere-0"], counts["other"] == 2 * MOST_SERIES)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    size, first, others = done.stdout.split()
+    assert int(size) < MAX_FRAME
+    assert (first, others) == ("2.0", "True"), "what was there first is kept apart"
+
+
+def test_a_status_is_a_label_of_its_own_only_if_it_is_usual() -> None:
+    codes = [telemetry.code(status) for status in range(100, 1000)]
+    assert {"200", "401", "404", "429", "503"} < set(codes)
+    assert {"1xx", "2xx", "3xx", "4xx", "5xx", "9xx"} < set(codes)
+    assert len(set(codes)) < 40
