@@ -33,10 +33,14 @@ docs: $(READY) ## pages made from the code
 chart: $(READY) $(TOOLS) ## the Helm chart and k8s/install.yaml, made from the bundle
 	$(BIN)/python -m scripts.chart
 
-prices: ## rebuild the shipped price table (Python 3.11 or later)
+# Where `make prices` looks for whole price lists: aws.csv, azure.csv and gcp.csv. They are not part of the project.
+PRICE_LISTS ?= ../price-lists
+
+prices: ## rebuild the shipped price table from the lists in PRICE_LISTS=../price-lists
+	@echo "price lists: $(PRICE_LISTS) (another folder: make prices PRICE_LISTS=...)"
 	$(PYTHON) -m venv .venv-prices
 	.venv-prices/bin/pip install --quiet --no-deps -r scripts/prices/requirements.txt
-	.venv-prices/bin/python -m scripts.build_prices
+	.venv-prices/bin/python -m scripts.build_prices $(PRICE_LISTS)
 
 audit: ## known vulnerabilities in what the image installs
 	PYTHON=$(PYTHON) scripts/audit.sh

@@ -1,72 +1,110 @@
-"""Build the price table that ships with the agent from the data files of installed packages.
+"""Build the price table that ships with the agent: whole price lists of today, and what packages know beside them.
 
-Run by ``make prices``: ``python -m scripts.build_prices``, with scripts/prices/requirements.txt installed. The same
-packages give the same bytes.
+Run by ``make prices PRICE_LISTS=<folder>``: ``python -m scripts.build_prices <folder>``, with
+scripts/prices/requirements.txt installed. The folder holds aws.csv, azure.csv and gcp.csv (scripts/prices/lists.py
+says their form). The same lists and packages give the same bytes.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
 import gzip
-import hashlib
 import json
-from datetime import datetime, timezone
-from importlib.metadata import distribution, version
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from scripts.prices import aws, azure, gcp
-from scripts.prices.table import Listing, Source, render
-from workers.metrics.pricing.table import ON_DEMAND, SHIPPED, SPOT
+from scripts.prices import aws, aws_regions, azure, gcp, rates
+from scripts.prices.lists import read_list
+from scripts.prices.ratios import family_ratios
+from scripts.prices.table import Prices, Provider, render
+from workers.metrics.pricing.families import GENERAL
+from workers.metrics.pricing.table import SHIPPED
 
-_COLLECTED = {
-    # libcloud's azure_linux: unchanged since it first appeared in 3.2.0, whose pricing.json says so
-    "39597d17c0c862f0": "2020-08-30",
-    # skrooge's instances.json: unchanged since it was added to github.com/getsentry/skrooge in commit fd9195b8
-    "4d4c5a0302bceaab": "2024-01-23",
-}
-"""The day on which data without a date of its own was collected, by its digest."""
+COLLECTED = {"aws": "2026-07-20", "azure": "2026-06-18", "gcp": "2026-08-03"}
+"""The day (ISO) on which each list was collected: the samples and docs/prices.md tell it. Change it with the lists."""
+
+_GPUS = Path(__file__).parent / "prices" / "gpus.csv"
+_FARGATE = Path(__file__).parent / "prices" / "fargate.csv"
 
 
 def main() -> None:
-    pricing = _read("apache-libcloud", "libcloud/data/pricing.json")
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("lists", type=Path, help="folder of aws.csv, azure.csv and gcp.csv")
+    folder: Path = arguments.parse_args().lists
     instance_types = _read("moto", "moto/ec2/resources/instance_types.json.gz")
-    google = _read("skrooge", "skrooge/instances.json")
-    compute = pricing["compute"]
-    memory = {name: about["MemoryInfo"]["SizeInMiB"] / 1024 for name, about in instance_types.items()}
-    listings = [
-        Listing("aws", ON_DEMAND, aws.repair(compute["ec2_linux"], memory)),
-        Listing("azure", ON_DEMAND, azure.rename(compute["azure_linux"])),
-        Listing("gcp", ON_DEMAND, gcp.on_demand(google)),
-        Listing("gcp", SPOT, gcp.spot(google)),
-    ]
-    updated = datetime.fromtimestamp(pricing["updated"], timezone.utc).date().isoformat()
-    sources = [
-        Source("aws", updated, _packages("apache-libcloud", "moto")),
-        Source("azure", _collected(compute["azure_linux"]), _packages("apache-libcloud")),
-        Source("gcp", _collected(google), _packages("skrooge")),
-    ]
-    SHIPPED.write_text(render(sources, listings), encoding="ascii", newline="\n")
-    for provider, kind, prices in listings:
-        print(f"{provider} {kind}: {sum(map(len, prices.values()))} prices in {len(prices)} regions")
+    shapes = {
+        name: rates.Shape(about["VCpuInfo"]["DefaultVCpus"], about["MemoryInfo"]["SizeInMiB"] / 1024)
+        for name, about in instance_types.items()
+    }
+    libcloud = _read("apache-libcloud", "libcloud/data/pricing.json")["compute"]
+    amazon = build_aws(read_list(folder / "aws.csv").on_demand, libcloud["ec2_linux"], shapes)
+    google = build_gcp(*read_list(folder / "gcp.csv"))
+    providers = [amazon, build_azure(read_list(folder / "azure.csv").on_demand, libcloud["azure_linux"]), google]
+    cards = rates.cards(amazon.prices[amazon.home], shapes, amazon.rates[GENERAL], google.gpus[google.home])
+    SHIPPED.write_text(render(providers, cards), encoding="ascii", newline="\n")
+    for one in providers:
+        print(f"{one.name}: {sum(map(len, one.prices.values()))} prices in {len(one.prices)} regions")
     print(f"wrote {SHIPPED}, {SHIPPED.stat().st_size:,} bytes")
+
+
+def build_aws(listed: Prices, libcloud: Any, shapes: dict[str, rates.Shape]) -> Provider:
+    """The lists there are; for the other regions what holds of libcloud's, and factors."""
+    memory = {name: shape.gib for name, shape in shapes.items()}
+    listed = aws_regions.without_dedicated(listed, memory)
+    home = listed[aws_regions.HOME]
+    old = aws.repair(libcloud, memory)
+    ratios = aws_regions.family_ratios(old, home)
+    prices = {**aws_regions.confirmed(old, home, ratios), **listed}
+    current = {name: shape for name, shape in shapes.items() if rates.is_current(name)}
+    return Provider(
+        "aws",
+        COLLECTED["aws"],
+        aws_regions.HOME,
+        prices,
+        ratios,
+        fargate=_read_fargate(_FARGATE),
+        rates=rates.rates("aws", home, current),
+    )
+
+
+def build_azure(listed: Prices, libcloud: Any) -> Provider:
+    """The list put in order; government regions, which it lacks, by factors."""
+    prices = azure.clean(listed)
+    government = {region for figures in libcloud.values() for region in figures if region.startswith("usgov")}
+    ratios = {**family_ratios("azure", prices, azure.HOME), **azure.government_ratios(libcloud, government)}
+    home = prices[azure.HOME]
+    shapes = {name: shape for name in home if (shape := rates.azure_shape(name))}
+    by_class = rates.rates("azure", home, shapes)
+    return Provider("azure", COLLECTED["azure"], azure.HOME, prices, ratios, rates=by_class)
+
+
+def build_gcp(listed: Prices, spot: Prices) -> Provider:
+    """The list, spot ratios and attached GPUs."""
+    home = listed[gcp.HOME]
+    shapes = {name: shape for name in home if (shape := rates.gcp_shape(name))}
+    return Provider(
+        "gcp",
+        COLLECTED["gcp"],
+        gcp.HOME,
+        listed,
+        family_ratios("gcp", listed, gcp.HOME),
+        gcp.spot_ratios(listed, spot),
+        gcp.read_gpus(_GPUS),
+        rates=rates.rates("gcp", home, shapes),
+    )
+
+
+def _read_fargate(path: Path) -> dict[str, tuple[float, float]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["region"]: (float(row["vcpu"]), float(row["gib"])) for row in csv.DictReader(file)}
 
 
 def _read(package: str, path: str) -> Any:
     """A JSON file of an installed package, without importing the package."""
     raw = Path(str(distribution(package).locate_file(path))).read_bytes()
     return json.loads(gzip.decompress(raw) if path.endswith(".gz") else raw)
-
-
-def _packages(*names: str) -> str:
-    return ", ".join(f"{name} {version(name)}" for name in names)
-
-
-def _collected(data: Any) -> str:
-    """Refuses data that was never dated: an undated price would pass for a new one."""
-    digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
-    if digest not in _COLLECTED:
-        raise SystemExit(f"this data is new: find out its day and add {digest!r} to _COLLECTED")
-    return _COLLECTED[digest]
 
 
 if __name__ == "__main__":

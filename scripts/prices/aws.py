@@ -1,4 +1,4 @@
-"""AWS: the Linux on-demand prices of apache-libcloud, repaired. Pure.
+"""AWS: the Linux on-demand prices of apache-libcloud, repaired, for the regions that have no list of today. Pure.
 
 Of the figures in ``ec2_linux`` (3.9.1), 17% are zero and many are those of dedicated tenancy, 6 or 10% too high. Most
 families cost the same per GiB of memory in all sizes, so the least non-zero figure per GiB of a family in a region

@@ -23,9 +23,9 @@ from shared.process.state import CLUSTER, DRAIN_ENDED
 from shared.queue.messages import METRICS
 from shared.schemas.metrics import ClusterMetrics
 from workers.metrics.follow import Followed
-from workers.metrics.pricing.owner import OverrideFile
+from workers.metrics.pricing.owner import OwnerFile
 from workers.metrics.pricing.price import Price
-from workers.metrics.pricing.pricer import price
+from workers.metrics.pricing.pricer import Sources, price
 from workers.metrics.pricing.table import PriceTable
 from workers.metrics.sample import take_sample
 from workers.metrics.totals import NodeRecord, NodeTotals, Pod, PodTotals
@@ -66,7 +66,7 @@ class MetricsWorker(Worker):
         )
         self._usage = NodeUsage(kube)
         self._table = PriceTable()
-        self._overrides = OverrideFile(settings.prices_file)
+        self._owner = OwnerFile(settings.prices_file)
         self._sampling = threading.Lock()
         self._kubernetes_version: str | None = None
         self._drains_seen = 0
@@ -124,10 +124,10 @@ class MetricsWorker(Worker):
     def _take(self, usage: Mapping[str, Used]) -> ClusterMetrics:
         if self._nodes.totals is None or self._pods.totals is None:
             raise NotCounted("the cluster is not listed yet")
-        overrides, factor = self._overrides.current(), self._process.settings.metrics.spot_price_factor
+        sources = Sources(self._owner.current(), self._table, self._process.settings.metrics.spot_price_factor)
 
         def price_of(record: NodeRecord) -> Price:
-            return price(record.identity, record.allocatable, overrides, self._table, factor)
+            return price(record.identity, record.allocatable, sources)
 
         with self._nodes.lock, self._pods.lock:
             provider = _commonest(record.identity.provider for record in self._nodes.totals.nodes.values())

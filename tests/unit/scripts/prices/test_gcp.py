@@ -1,22 +1,24 @@
-"""Taking Google's prices from skrooge."""
+"""Google's spot prices as parts of on-demand, and its cards."""
 
 from __future__ import annotations
 
-from scripts.prices.gcp import on_demand, spot
+from pathlib import Path
 
-_FAMILIES = {
-    "e2": {
-        "e2-medium": {"regions": {"europe": {"ondemand": 0.04}, "europe-west1": {"ondemand": 0.037, "preemptible": 0}}},
-        "e2-small": {"regions": {"europe-west1": {"ondemand": 0.018, "preemptible": 0.006}, "us-east5": {}}},
-        "e2-micro": {"regions": {"europe-west1": {"ondemand": 0.009, "preemptible": 0.01}}},
-    },
-    "license": {"rhel": {"cores": 4}},
-}
+import pytest
+
+from scripts import build_prices
+from scripts.prices.gcp import read_gpus, spot_ratios
 
 
-def test_groups_of_regions_and_unknown_prices_are_left_out() -> None:
-    assert on_demand(_FAMILIES) == {"europe-west1": {"e2-medium": 0.037, "e2-small": 0.018, "e2-micro": 0.009}}
+def test_spot_is_one_ratio_for_each_family_and_region() -> None:
+    on_demand = {"us-east1": {"e2-small": 0.1, "e2-medium": 0.2, "n2-standard-2": 1.0}}
+    spot = {"us-east1": {"e2-small": 0.03, "e2-medium": 0.06, "n2-standard-2": 0.5, "n9-gone": 1.0}}
+    assert spot_ratios(on_demand, spot) == {
+        "us-east1": {"e2": pytest.approx(0.3), "n2": pytest.approx(0.5), "*": pytest.approx(0.4)}
+    }
 
 
-def test_a_spot_price_above_the_on_demand_price_is_left_out() -> None:
-    assert spot(_FAMILIES) == {"europe-west1": {"e2-small": 0.006}}
+def test_the_cards_we_know_have_a_price_where_google_attaches_them() -> None:
+    gpus = read_gpus(Path(build_prices.__file__).parent / "prices" / "gpus.csv")
+    assert gpus["us-central1"]["nvidia-tesla-v100"] == (2.48, 1.0885)
+    assert all(0 < spot < on_demand for models in gpus.values() for on_demand, spot in models.values())

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from shared.kube.resources import Amount
 from tests.unit.workers.metrics.conftest import LINUX
-from workers.metrics.capacity import Capacity, Identity
-from workers.metrics.pricing.owner import NO_OVERRIDES, OverrideFile, Overrides, parse_overrides
-from workers.metrics.pricing.price import Price, nano
-from workers.metrics.pricing.pricer import price
-from workers.metrics.pricing.table import FORMAT, PriceTable
+from workers.metrics.accelerators import Accelerator
+from workers.metrics.capacity import HYBRID, Capacity, Identity
+from workers.metrics.pricing.owner import SAYS_NOTHING, Owner, OwnRates
+from workers.metrics.pricing.price import UNPRICED, Price, nano
+from workers.metrics.pricing.pricer import RENTED_FROM, Sources, price
+from workers.metrics.pricing.quotes import NO_QUOTES, Quotes
+from workers.metrics.pricing.table import PriceTable
 
-TWO_CPUS_EIGHT_GIB = Amount(2_000_000_000, 8 * 2**30)
+GIB = 2**30
+TWO_CPUS_EIGHT_GIB = Amount(2_000_000_000, 8 * GIB)
 SPOT = LINUX._replace(capacity=Capacity.SPOT)
+E2 = LINUX._replace(provider="gcp", region="us-central1", instance_type="e2-standard-4")
+N1 = E2._replace(instance_type="n1-standard-8")
+V100 = Accelerator("nvidia.com/gpu", "nvidia-tesla-v100", 4, 4)
+OWN_METAL = LINUX._replace(provider="metal3", instance_type="")
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> PriceTable:
-    lines = [
-        FORMAT,
-        "source\taws\t2025-03-02\ttest",
-        "prices\taws\teu-west-1\ton_demand\tm5.large=0.1 free.large=0",
-        "prices\taws\teu-west-1\tspot\tm5.large=0.04",
-        "prices\tgcp\teurope-west1\ton_demand\te2=0.2",
-        "prices\toci\teu-frankfurt-1\ton_demand\tVM.Standard=0.06",
-    ]
-    path = tmp_path / "prices.txt"
-    path.write_text("\n".join(lines) + "\n")
-    return PriceTable(path)
-
-
-def of(node: Identity, table: PriceTable, overrides: Overrides = NO_OVERRIDES, factor: float = 0.35) -> Price:
-    return price(node, TWO_CPUS_EIGHT_GIB, overrides, table, factor)
+def of(
+    node: Identity,
+    table: PriceTable,
+    owner: Quotes | Owner = SAYS_NOTHING,
+    factor: float = 0.35,
+    allocatable: Amount = TWO_CPUS_EIGHT_GIB,
+    central: Quotes = NO_QUOTES,
+    live: Quotes = NO_QUOTES,
+) -> Price:
+    owns = Owner(owner) if isinstance(owner, Quotes) else owner
+    return price(node, allocatable, Sources(owns, table, factor, central, live))
 
 
 def about(dollars: float, source: str) -> Price:
@@ -49,153 +45,161 @@ def about(dollars: float, source: str) -> Price:
 
 
 def test_the_owners_price_comes_first(table: PriceTable) -> None:
-    own = Overrides({"m5.large": 0.07}, {"m5.large": 0.01})
-    assert of(LINUX, table, own) == about(0.07, "override")
-    assert of(SPOT, table, own) == about(0.01, "override")
+    own = Quotes({"m5.large": 0.07}, {"m5.large": 0.01})
+    central = Quotes({"m5.large": 0.08}, {"m5.large": 0.02})
+    assert of(LINUX, table, own, central=central) == about(0.07, "override")
+    assert of(SPOT, table, own, central=central) == about(0.01, "override")
 
 
 def test_the_owners_price_for_the_region_comes_before_that_for_all(table: PriceTable) -> None:
-    own = Overrides({"m5.large": 0.07, "eu-west-1/m5.large": 0.08, "us-east-1/m5.large": 0.06}, {})
+    own = Quotes({"m5.large": 0.07, "eu-west-1/m5.large": 0.08, "us-east-1/m5.large": 0.06}, {})
     assert of(LINUX, table, own) == about(0.08, "override")
     assert of(LINUX._replace(region="ap-south-1"), table, own) == about(0.07, "override")
 
 
 def test_the_owners_price_may_be_zero(table: PriceTable) -> None:
-    assert of(LINUX, table, Overrides({"m5.large": 0.0}, {})) == about(0.0, "override")
+    assert of(LINUX, table, Quotes({"m5.large": 0.0}, {})) == about(0.0, "override")
 
 
-def test_the_table_comes_next(table: PriceTable) -> None:
-    assert of(LINUX, table) == about(0.1, "table")
-    assert of(SPOT, table) == about(0.04, "table")
+def test_a_nodes_type_is_compared_without_regard_to_case(table: PriceTable) -> None:
+    assert of(LINUX._replace(instance_type="M5.Large", region="EU-West-1"), table) == about(0.107, "table")
+    own = Quotes({"standard_d4s_v5": 0.1}, {})
+    assert of(LINUX._replace(instance_type="Standard_D4s_v5"), table, own) == about(0.1, "override")
+
+
+def test_centrals_price_comes_next_then_the_clouds_own(table: PriceTable) -> None:
+    central, live = Quotes({"eu-west-1/m5.large": 0.08}, {}), Quotes({"m5.large": 0.09}, {"m5.large": 0.03})
+    assert of(LINUX, table, central=central, live=live) == about(0.08, "central")
+    assert of(LINUX, table, live=live) == about(0.09, "live")
+    assert of(SPOT, table, central=central, live=live) == about(0.03, "live")
+
+
+def test_the_table_comes_after_them(table: PriceTable) -> None:
+    assert of(LINUX, table) == about(0.107, "table")
+    assert of(LINUX._replace(instance_type="m8i.large"), table) == about(0.15, "derived")
+    assert of(LINUX._replace(instance_type="p6.large"), table) == about(9.9, "fallback")
 
 
 def test_a_node_of_unknown_capacity_is_priced_as_on_demand(table: PriceTable) -> None:
-    assert of(LINUX._replace(capacity=Capacity.UNKNOWN), table) == about(0.1, "table")
+    assert of(LINUX._replace(capacity=Capacity.UNKNOWN), table) == about(0.107, "table")
+
+
+# -- spot -----------------------------------------------------------------------------------------
+
+
+def test_google_spot_is_a_known_part_of_the_on_demand_price(table: PriceTable) -> None:
+    assert of(E2._replace(capacity=Capacity.SPOT), table) == about(0.134 * 0.3, "spot_ratio")
 
 
 def test_a_spot_price_nobody_knows_is_a_part_of_the_on_demand_price(table: PriceTable) -> None:
-    node = SPOT._replace(provider="gcp", region="europe-west1", instance_type="e2")
-    assert of(node, table, factor=0.3) == about(0.06, "spot_factor")
+    assert of(SPOT, table, factor=0.3) == about(0.107 * 0.3, "spot_factor")
+    assert of(SPOT._replace(instance_type="m8i.large"), table, factor=0.3) == about(0.15 * 0.3, "spot_factor")
 
 
-def test_of_the_owners_on_demand_price_first(table: PriceTable) -> None:
-    own = Overrides({"m9.large": 0.5}, {})
-    assert of(SPOT._replace(instance_type="m9.large"), table, own, 0.4) == about(0.2, "spot_factor")
+def test_of_the_owners_or_centrals_on_demand_price_first(table: PriceTable) -> None:
+    known = Quotes({"m5.large": 0.5}, {})
+    assert of(SPOT, table, known, 0.4) == about(0.2, "spot_factor")
+    assert of(SPOT, table, factor=0.4, central=known) == about(0.2, "spot_factor")
+
+
+def test_a_rough_price_stays_rough_when_it_is_divided(table: PriceTable) -> None:
+    assert of(SPOT._replace(instance_type="p6.large"), table, factor=0.5) == about(4.95, "fallback")
 
 
 def test_oracles_preemptible_is_half_whatever_the_factor(table: PriceTable) -> None:
     node = SPOT._replace(provider="oci", region="eu-frankfurt-1", instance_type="VM.Standard")
-    assert of(node, table, factor=0.9) == about(0.03, "spot_factor")
+    assert of(node, table, Quotes({"vm.standard": 0.06}, {}), factor=0.9) == about(0.03, "spot_factor")
+
+
+# -- cards ----------------------------------------------------------------------------------------
+
+
+def test_cards_attached_to_googles_machines_are_paid_apart(table: PriceTable) -> None:
+    """The case `gpu`: an n1-standard-8 with four V100 was shown at $0.38 for its vCPUs alone."""
+    assert of(N1._replace(accelerators=(V100,)), table) == about(0.38 + 4 * 2.48, "table")
+    spot = N1._replace(accelerators=(V100,), capacity=Capacity.SPOT)
+    assert of(spot, table) == about(0.38 * 0.2 + 4 * 1.0, "spot_ratio")
+
+
+@pytest.mark.parametrize(
+    ("card", "dollars"),
+    [
+        (Accelerator("nvidia.com/gpu", "nvidia-l4", 1, 1), 0.6),
+        (Accelerator("nvidia.com/gpu", "", 2, 2), 2.0),
+        (Accelerator("", "nvidia-tesla-v100", 0, 0), 1.0),
+    ],
+    ids=["of a model that is never attached", "of no known model", "nobody knows how many"],
+)
+def test_a_node_whose_cards_have_no_price_is_never_called_exact(
+    card: Accelerator, dollars: float, table: PriceTable
+) -> None:
+    assert of(N1._replace(accelerators=(card,)), table) == about(0.38 + dollars, "fallback")
+
+
+def test_cards_that_come_with_the_machine_are_in_its_price(table: PriceTable) -> None:
+    assert of(E2._replace(instance_type="g2-standard-4", accelerators=(V100,)), table) == about(0.7, "table")
+    assert of(LINUX._replace(accelerators=(V100,)), table) == about(0.107, "table")
+
+
+def test_whoever_quotes_a_type_quotes_it_with_its_cards(table: PriceTable) -> None:
+    node = N1._replace(accelerators=(V100,))
+    assert of(node, table, Quotes({"n1-standard-8": 5.0}, {})) == about(5.0, "override")
+
+
+# -- rates ----------------------------------------------------------------------------------------
 
 
 def test_a_type_nobody_knows_is_priced_by_what_it_has(table: PriceTable) -> None:
-    unknown = LINUX._replace(instance_type="m99.large")
-    assert of(unknown, table) == about(2 * 0.031611 + 8 * 0.004237, "fallback")
+    unknown = LINUX._replace(region="us-east-1", instance_type="m99.large")
+    assert of(unknown, table) == about(2 * 0.05 + 8 * 0.003, "fallback")
+    assert of(unknown._replace(instance_type="c99.large"), table) == about(2 * 0.04 + 8 * 0.002, "fallback")
     spot = unknown._replace(capacity=Capacity.SPOT)
-    assert of(spot, table) == about(2 * 0.006655 + 8 * 0.000892, "fallback")
+    assert of(spot, table, factor=0.5) == about((2 * 0.05 + 8 * 0.003) / 2, "fallback")
 
 
-def test_azure_has_rates_of_its_own(table: PriceTable) -> None:
-    unknown = LINUX._replace(provider="azure", instance_type="Standard_X")
-    assert of(unknown, table) == about(2 * 0.039 + 8 * 0.001917, "fallback")
-    spot = unknown._replace(capacity=Capacity.SPOT)
-    assert of(spot, table) == about(2 * 0.007764 + 8 * 0.000382, "fallback")
+def test_the_machine_is_larger_than_what_it_leaves_to_pods(table: PriceTable) -> None:
+    unknown = LINUX._replace(region="us-east-1", instance_type="m99.large")
+    left = Amount(1_930_000_000, int(7.1 * GIB))
+    assert of(unknown, table, allocatable=left) == about(2 * 0.05 + 8 * 0.003, "fallback")
+    odd = Amount(2_000_000_000, 5 * GIB)
+    assert of(unknown, table, allocatable=odd) == about(2 * 0.05 + 5 * 0.003, "fallback")
 
 
-def test_a_zero_in_the_table_is_no_price(table: PriceTable) -> None:
-    """A sixth of the source's prices were zero."""
-    assert of(LINUX._replace(instance_type="free.large"), table).source == "fallback"
+def test_cards_of_an_unknown_machine_have_rates_too(table: PriceTable) -> None:
+    node = LINUX._replace(region="us-east-1", instance_type="m99.large")
+    a100 = Accelerator("nvidia.com/gpu", "nvidia-a100-sxm4-40gb", 8, 8)
+    assert of(node._replace(accelerators=(a100,)), table) == about(2 * 0.05 + 8 * 0.003 + 16, "fallback")
 
 
 def test_the_tables_prices_are_those_of_linux(table: PriceTable) -> None:
     windows = LINUX._replace(os="windows")
     assert of(windows, table).source == "fallback"
     assert of(windows._replace(capacity=Capacity.SPOT), table).source == "fallback"
-    assert of(windows, table, Overrides({"m5.large": 0.3}, {})) == about(0.3, "override")
+    assert of(windows, table, Quotes({"m5.large": 0.3}, {})) == about(0.3, "override")
 
 
-def test_a_node_that_says_nothing_is_priced_all_the_same(table: PriceTable) -> None:
-    nothing = Identity("", "", "", "", Capacity.UNKNOWN, "linux")
-    assert of(nothing, table) == about(2 * 0.031611 + 8 * 0.004237, "fallback")
-    assert price(nothing, Amount(0, 0), NO_OVERRIDES, table, 0.35) == about(0.0, "fallback")
+# -- machines of the owner's ----------------------------------------------------------------------
 
 
-# -- the owner's file -----------------------------------------------------------------------------
+@pytest.mark.parametrize("provider", [HYBRID, "metal3", "vsphere", "openstack", "kind", "k3s", ""])
+def test_nobody_knows_what_the_owners_own_machines_cost(provider: str, table: PriceTable) -> None:
+    assert provider not in RENTED_FROM
+    assert of(OWN_METAL._replace(provider=provider), table) == UNPRICED
+    assert of(OWN_METAL._replace(provider=provider, accelerators=(V100,)), table) == UNPRICED
 
 
-def test_prices_by_type_and_by_region() -> None:
-    given = {"on_demand": {"m5.large": 0.1, "eu-west-1/m5.large": 1}, "spot": {"m5.large": 0.03}}
-    assert parse_overrides(given) == Overrides({"m5.large": 0.1, "eu-west-1/m5.large": 1.0}, {"m5.large": 0.03})
-    assert parse_overrides({}) == NO_OVERRIDES
-    assert parse_overrides({"spot": {}}) == NO_OVERRIDES
+def test_unless_the_owner_gives_a_rate(table: PriceTable) -> None:
+    own = Owner(NO_QUOTES, OwnRates(vcpu=0.01, gib=0.002, gpu=0.5))
+    assert of(OWN_METAL, table, own) == about(2 * 0.01 + 8 * 0.002, "fallback")
+    assert of(OWN_METAL._replace(accelerators=(V100,)), table, own) == about(2 * 0.01 + 8 * 0.002 + 2, "fallback")
 
 
-@pytest.mark.parametrize(
-    ("document", "said"),
-    [
-        ([], "expected"),
-        (None, "expected"),
-        ({"m5.large": 0.1}, "expected"),
-        ({"on-demand": {}}, "expected"),
-        ({"on_demand": [0.1]}, "on_demand must map instance types to dollars an hour"),
-        ({"spot": {"m5.large": "0.1"}}, "spot 'm5.large': '0.1' is no price in dollars an hour"),
-        ({"spot": {"m5.large": None}}, "None is no price"),
-        ({"spot": {"m5.large": True}}, "True is no price"),
-        ({"spot": {"m5.large": -0.1}}, "-0.1 is no price"),
-        ({"spot": {"m5.large": 10_000}}, "10000 is no price"),
-        ({"spot": {"m5.large": float("nan")}}, "nan is no price"),
-    ],
-)
-def test_any_other_form_is_refused_with_the_entry_that_is_wrong(document: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        parse_overrides(document)
+def test_or_a_price_of_the_type(table: PriceTable) -> None:
+    node = OWN_METAL._replace(instance_type="rack-a")
+    assert of(node, table, Quotes({"rack-a": 0.4}, {})) == about(0.4, "override")
 
 
-def write(path: Path, content: str) -> None:
-    """As a ConfigMap changes: another file under the same name."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(content)
-    fresh.replace(path)
-
-
-def test_without_a_file_there_are_no_prices_of_the_owners() -> None:
-    assert OverrideFile(None).current() == NO_OVERRIDES
-
-
-def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
-    path = tmp_path / "prices.json"
-    write(path, '{"spot": {"m5.large": 0.1}}')
-    file = OverrideFile(path)
-    first = file.current()
-    assert first.spot == {"m5.large": 0.1}
-    assert file.current() is first, "not read again"
-    write(path, '{"spot": {"m5.large": 0.2}}')
-    assert file.current().spot == {"m5.large": 0.2}
-
-
-def test_a_file_that_comes_late_or_goes_away_is_no_trouble(tmp_path: Path) -> None:
-    path = tmp_path / "prices.json"
-    file = OverrideFile(path)
-    assert file.current() == NO_OVERRIDES
-    write(path, '{"spot": {"m5.large": 0.1}}')
-    assert file.current().spot == {"m5.large": 0.1}
-    path.unlink()
-    assert file.current() == NO_OVERRIDES
-    write(path, '{"spot": {"m5.large": 0.2}}')
-    assert file.current().spot == {"m5.large": 0.2}
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"spot": {"m5.large": "dear"}}', "\udcff"])
-def test_a_broken_file_leaves_the_last_good_prices_and_says_so(
-    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "prices.json"
-    write(path, '{"spot": {"m5.large": 0.1}}')
-    file = OverrideFile(path)
-    good = file.current()
-    path.write_bytes(content.encode(errors="surrogateescape"))
-    os.utime(path, (1, 1))
-    assert file.current() == good
-    assert f"PRICES_FILE {path} cannot be used, the last good prices stay" in caplog.text
-    write(path, json.dumps({"spot": {"m5.large": 0.3}}))
-    assert file.current().spot == {"m5.large": 0.3}
+def test_the_owners_rate_comes_before_the_clouds_rates_and_after_its_list(table: PriceTable) -> None:
+    own = Owner(NO_QUOTES, OwnRates(vcpu=0.01, gib=0.0))
+    assert of(LINUX, table, own) == about(0.107, "table")
+    assert of(LINUX._replace(instance_type="m99.large"), table, own) == about(0.02, "fallback")

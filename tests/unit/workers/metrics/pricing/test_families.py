@@ -1,0 +1,56 @@
+"""Families and kinds of machines, by the names the clouds give them."""
+
+from __future__ import annotations
+
+import pytest
+
+from workers.metrics.pricing.families import class_of, family_of, pays_cards_apart, whole_size
+
+
+@pytest.mark.parametrize(
+    ("provider", "instance_type", "family", "kind"),
+    [
+        ("aws", "m5.large", "m5", "general"),
+        ("aws", "C7i-flex.xlarge", "c7i-flex", "compute"),
+        ("aws", "r8gd.metal-24xl", "r8gd", "memory"),
+        ("aws", "t4g.medium", "t4g", "burstable"),
+        ("aws", "im4gn.large", "im4gn", "storage"),
+        ("aws", "hpc7g.4xlarge", "hpc7g", "compute"),
+        ("aws", "inf2.xlarge", "inf2", "general"),
+        ("aws", "p6-b200.48xlarge", "p6-b200", "general"),
+        ("azure", "Standard_D4as_v5", "standard_das_v5", "general"),
+        ("azure", "standard_e16-4as_v5", "standard_eas_v5", "memory"),
+        ("azure", "Standard_NC4as_T4_v3", "standard_ncas_t4_v3", "general"),
+        ("azure", "Standard_F8s_v2", "standard_fs_v2", "compute"),
+        ("azure", "Standard_B2ms", "standard_bms", "burstable"),
+        ("gcp", "n2d-standard-4", "n2d", "general"),
+        ("gcp", "c4-highmem-8", "c4", "memory"),
+        ("gcp", "n4-highcpu-8", "n4", "compute"),
+        ("gcp", "e2-medium", "e2", "burstable"),
+        ("hetzner", "cx22", "cx22", "general"),
+        ("", "", "", "general"),
+    ],
+)
+def test_family_and_kind(provider: str, instance_type: str, family: str, kind: str) -> None:
+    assert family_of(provider, instance_type) == family
+    assert class_of(provider, instance_type) == kind
+
+
+def test_google_attaches_cards_to_some_machines_and_builds_others_with_them() -> None:
+    assert pays_cards_apart("gcp", "n1-standard-8")
+    assert pays_cards_apart("gcp", "custom-4-15360")
+    for whole in ("a2-highgpu-1g", "a3-highgpu-8g", "g2-standard-4", "ct5lp-hightpu-4t"):
+        assert not pays_cards_apart("gcp", whole)
+    assert not pays_cards_apart("aws", "g5.xlarge")
+
+
+@pytest.mark.parametrize(
+    ("size", "whole"),
+    [
+        ("Standard_E16-4as_v5", "Standard_E16as_v5"),
+        ("Standard_M96s-24_1_v3", "Standard_M96s_1_v3"),
+        ("Standard_D4s_v5", "Standard_D4s_v5"),
+    ],
+)
+def test_the_whole_size_of_a_constrained_one(size: str, whole: str) -> None:
+    assert whole_size(size) == whole

@@ -1,0 +1,61 @@
+"""Which family an instance type belongs to, and what kind of machine that is. Pure.
+
+A family's sizes cost the same in proportion, and what it costs more in one region than in another is one factor for
+all of them; scripts/prices/ builds on that, and so does who reads its table.
+"""
+
+from __future__ import annotations
+
+import re
+
+BURSTABLE, GENERAL, COMPUTE, MEMORY, STORAGE = "burstable", "general", "compute", "memory", "storage"
+
+_AZURE_NUMBER = re.compile(r"\d+(?:-\d+)?")
+_CONSTRAINED = re.compile(r"(\d[a-z]*)-\d+", re.IGNORECASE)
+_LETTERS = re.compile(r"[a-z]+")
+
+_AWS = {"t": BURSTABLE, "c": COMPUTE, "r": MEMORY, "x": MEMORY, "u": MEMORY, "z": MEMORY, "i": STORAGE, "d": STORAGE}
+_AWS_WHOLE = {"hpc": COMPUTE, "im": STORAGE, "is": STORAGE, "inf": GENERAL, "dl": GENERAL}
+_AZURE = {"b": BURSTABLE, "f": COMPUTE, "h": COMPUTE, "e": MEMORY, "m": MEMORY, "g": MEMORY, "l": STORAGE}
+_GCP = {"f1": BURSTABLE, "g1": BURSTABLE, "e2": BURSTABLE, "c2": COMPUTE, "h3": COMPUTE, "z3": STORAGE}
+_GCP_SHAPES = {"highcpu": COMPUTE, "highmem": MEMORY, "megamem": MEMORY, "ultramem": MEMORY, "hypermem": MEMORY}
+
+_GCP_WITH_CARDS = re.compile(r"(?:a[2-9]|g[2-9]|ct)")
+"""Families whose price holds their GPUs or TPUs; to all others of Google's, cards are attached and paid apart."""
+
+
+def family_of(provider: str, instance_type: str) -> str:
+    """``m5`` of m5.large, ``standard_das_v5`` of Standard_D4as_v5, ``n2d`` of n2d-standard-4; lower-case."""
+    name = instance_type.lower()
+    if provider == "azure":
+        return _AZURE_NUMBER.sub("", name, count=1)
+    return name.partition("." if provider == "aws" else "-")[0]
+
+
+def class_of(provider: str, instance_type: str) -> str:
+    """What the fallback rates are told apart by; GENERAL for what is not known."""
+    name = instance_type.lower()
+    if provider == "aws":
+        letters = _start(name)
+        return _AWS_WHOLE.get(letters) or _AWS.get(letters[:1], GENERAL)
+    if provider == "azure":
+        return _AZURE.get(_start(name.partition("_")[2])[:1], GENERAL)
+    if provider == "gcp":
+        family, _, shape = name.partition("-")
+        return _GCP.get(family) or _GCP_SHAPES.get(shape.partition("-")[0], GENERAL)
+    return GENERAL
+
+
+def pays_cards_apart(provider: str, instance_type: str) -> bool:
+    """Whether a node's accelerators are not in the price of its type."""
+    return provider == "gcp" and not _GCP_WITH_CARDS.match(instance_type.lower())
+
+
+def whole_size(instance_type: str) -> str:
+    """Azure's sizes with constrained vCPUs (Standard_E16-4as_v5, _M96s-24_1_v3) cost what the whole size does."""
+    return _CONSTRAINED.sub(r"\1", instance_type, count=1)
+
+
+def _start(name: str) -> str:
+    letters = _LETTERS.match(name)
+    return letters[0] if letters else ""

@@ -1,0 +1,25 @@
+"""What a pod on AWS Fargate costs an hour: by the vCPUs and GiB it was provisioned with. Pure.
+
+EKS writes them into the pod's annotation ``CapacityProvisioned``, such as ``0.25vCPU 0.5GB``
+(docs.aws.amazon.com/eks/latest/userguide/fargate-pod-configuration.html); requests may be less.
+"""
+
+from __future__ import annotations
+
+import re
+
+from workers.metrics.pricing.price import UNPRICED, Price, nano
+from workers.metrics.pricing.table import PriceTable
+
+ANNOTATION = "CapacityProvisioned"
+
+_PROVISIONED = re.compile(r"(\d{1,4}(?:\.\d{1,6})?)\s*vCPU\s+(\d{1,5}(?:\.\d{1,6})?)\s*GB", re.IGNORECASE)
+
+
+def fargate(provisioned: str, region: str, table: PriceTable) -> Price:
+    """The price of a pod with this annotation in this region; unknown where the annotation says nothing."""
+    match, rate = _PROVISIONED.fullmatch(provisioned.strip()), table.fargate(region)
+    if match is None or rate is None:
+        return UNPRICED
+    (vcpu, gib), source = rate
+    return Price(nano(float(match[1]) * vcpu + float(match[2]) * gib), source)
