@@ -110,31 +110,12 @@ class Tasks:
     parallel: int = setting(
         "TASKS_IN_PARALLEL", number(int, 1, 64), "Tasks executed at once; one at a time on each node.", 5
     )
-    paused: bool = setting("TASKS_PAUSED", parse_flag, "Refuse every task.", False)
-    paused_file: Path | None = setting(
-        "TASKS_PAUSED_FILE",
-        Path,
-        "A mounted ConfigMap key with true or false, re-read for each task; pauses without a restart.",
-        None,
-    )
     kubernetes_events: bool = setting(
         "KUBERNETES_EVENTS",
         parse_flag,
         "Write Events on the nodes tasks touch; needs the RBAC component kubernetes-events.",
         False,
     )
-
-    def are_paused(self) -> str | None:
-        """The guard rail that pauses all tasks now, or None. An unreadable file does not unpause."""
-        if self.paused:
-            return "TASKS_PAUSED is true"
-        if self.paused_file is None or not self.paused_file.exists():
-            return None
-        try:
-            paused = parse_flag(self.paused_file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, Malformed) as error:
-            return f"TASKS_PAUSED_FILE {self.paused_file} cannot be read as true or false ({error})"
-        return f"TASKS_PAUSED_FILE {self.paused_file} says so" if paused else None
 
 
 @dataclass(frozen=True)

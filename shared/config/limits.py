@@ -65,6 +65,9 @@ class Limits:
         " below, re-read while the agent runs.",
         None,
     )
+    paused: bool = setting(
+        "TASKS_PAUSED", parse_flag, "Refuse every task for now; on when the variable or the mounted key says so.", False
+    )
     read_only: bool = setting("READ_ONLY", parse_flag, "Take no task at all, and register without task types.", False)
     allowed_types: frozenset[str] = setting(
         "ALLOWED_TASK_TYPES",
@@ -110,6 +113,8 @@ class Limits:
         "Pods that may be evicted or deleted within an hour; a drain waits for more.",
         None,
     )
+    paused_by: str | None = None
+    """What pauses all tasks, where that is not the variable: the mounted key."""
     unreadable: str | None = None
     """What is wrong with a mounted key; while anything is, every task is refused."""
 
@@ -136,7 +141,16 @@ class Limits:
                 continue
             except (OSError, UnicodeDecodeError, Malformed) as error:
                 problems.append(f"{path}: {_said(error)}")
+        if values.get("paused"):
+            values["paused_by"] = f"{self.folder / 'tasks-paused'} says so"
+        values["paused"] = self.paused or values.get("paused", False)  # No key lifts what the variable stops.
         return replace(self, **values, unreadable="; ".join(problems) or None)
+
+    def are_paused(self) -> str | None:
+        """The rule that pauses all tasks, as of when these limits were read; None when none does."""
+        if not self.paused:
+            return f"their limits cannot be read: {self.unreadable}" if self.unreadable else None
+        return self.paused_by or "TASKS_PAUSED is true"
 
 
 def key_of(variable: str) -> str:
@@ -145,7 +159,7 @@ def key_of(variable: str) -> str:
 
 
 _KEYS: Mapping[str, Any] = {
-    entry.metadata["variable"]: entry for entry in fields(Limits) if entry.name not in ("folder", "unreadable")
+    entry.metadata["variable"]: entry for entry in fields(Limits) if entry.metadata and entry.name != "folder"
 }
 
 KEYS = tuple(key_of(variable) for variable in _KEYS)

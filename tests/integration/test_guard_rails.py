@@ -38,7 +38,7 @@ class Owned:
 def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owned]:
     folder = tmp_path_factory.mktemp("guarded")
     switch = folder / "tasks-paused"
-    env = {"TASKS_PAUSED_FILE": str(switch), "MAX_CORDONED_NODES": str(LIMIT)}
+    env = {"LIMITS_DIR": str(folder), "MAX_CORDONED_NODES": str(LIMIT)}
     with shipped(folder, nodes=6, env=env) as shop:
         yield Owned(shop, switch)
 
@@ -70,7 +70,7 @@ def test_the_mounted_switch_pauses_and_unpauses_without_a_restart(owned: Owned) 
     owned.pause("true\n")
     refused = owned.tried("cordon_node")
     assert refused["status"] == "failed"
-    assert refused["error"] == (f"tasks are paused by the cluster's owner: TASKS_PAUSED_FILE {owned.switch} says so")
+    assert refused["error"] == (f"tasks are paused by the cluster's owner: {owned.switch} says so")
     assert not owned.shop.is_cordoned("node-1")
     owned.pause("false")
     assert owned.tried()["status"] == "success"
@@ -79,7 +79,7 @@ def test_the_mounted_switch_pauses_and_unpauses_without_a_restart(owned: Owned) 
 
 def test_a_switch_nobody_can_read_pauses_and_one_that_is_gone_does_not(owned: Owned) -> None:
     owned.pause("perhaps")
-    assert "cannot be read as true or false" in owned.tried()["error"]
+    assert "tasks-paused: expected true or false" in owned.tried()["error"]
     owned.switch.unlink()
     assert owned.tried()["status"] == "success"
 

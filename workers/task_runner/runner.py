@@ -138,9 +138,8 @@ class Runner:
 
     def _refusal(self, task: Task) -> str | None:
         """The owner's rule that refuses the task now; None when it may begin."""
-        limits, paused_by = self._settings.tasks.limits.current(), self._settings.tasks.are_paused()
         dry_run = task.parameters.get("dry_run") is True
-        return guards.on_task(task.task_type, self._clock.now(), limits, paused_by, dry_run)
+        return guards.on_task(task.task_type, self._clock.now(), self._settings.tasks.limits.current(), dry_run)
 
     def _is_repeat(self, task_id: str) -> bool:
         """Whether the task was taken in before; a finished one is answered again once that seems needed."""

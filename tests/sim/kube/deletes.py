@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tests.sim.kube import kinds
+from tests.sim.kube.admission import Admit, admit_all
 from tests.sim.kube.resources import NAMESPACES, PODS, Object
 from tests.sim.kube.status import ApiError, precondition_failed
 from tests.sim.kube.store import Store, Stored
@@ -53,12 +54,13 @@ def check_preconditions(stored: Stored, options: DeleteOptions) -> ApiError | No
     return precondition_failed(stored.resource, stored.name, why)
 
 
-def delete(store: Store, target: Target, options: DeleteOptions) -> Stored:
+def delete(store: Store, target: Target, options: DeleteOptions, admit: Admit = admit_all) -> Stored:
     """Begin or finish a deletion; returns the object as it then is."""
     with store.lock:
         old = existing(store, target)
         if refusal := check_preconditions(old, options):
             raise refusal
+        admit("DELETE", None, old.object)
         obj = _deleted(old, options.grace)
         final = deletion_due(obj["metadata"]) and not obj["metadata"].get("finalizers")
         if target.resource is NAMESPACES:

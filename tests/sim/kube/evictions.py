@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.sim.kube import budgets
+from tests.sim.kube.admission import Admit, admit_all
 from tests.sim.kube.deletes import DeleteOptions, check_preconditions, delete, delete_options
 from tests.sim.kube.kinds import timestamp
 from tests.sim.kube.resources import BUDGETS, Object
@@ -21,7 +22,7 @@ _CONDITION = {
 }
 
 
-def evict(store: Store, target: Target, body: Object, query: dict[str, str]) -> Object:
+def evict(store: Store, target: Target, body: Object, query: dict[str, str], admit: Admit = admit_all) -> Object:
     """Evict the pod; the Status to answer with 201."""
     check_envelope("Eviction", target, body, "policy")
     with store.lock:
@@ -29,6 +30,8 @@ def evict(store: Store, target: Target, body: Object, query: dict[str, str]) -> 
         if (body.get("metadata") or {}).get("name", target.name) != target.name:
             raise bad_request("name in URL does not match name in Eviction object")
         options = delete_options(body.get("deleteOptions") or {}, query)
+        metadata = {"name": target.name, "namespace": target.namespace, **(body.get("metadata") or {})}
+        admit("CREATE", {**body, "metadata": metadata}, None)  # Before it is known whether there is such a pod.
         pod = existing(store, target)
         guarded = None if _ignores_budgets(pod.object) else _only_budget(store, pod)
         if guarded is None:

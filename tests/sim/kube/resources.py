@@ -70,6 +70,13 @@ BINDINGS = Resource(_RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", na
 PRIORITIES = Resource(
     "scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False, short=("pc",), status=False
 )
+POLICIES = Resource(
+    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", namespaced=False
+)
+POLICY_BINDINGS = Resource(
+    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding",
+    namespaced=False, status=False,
+)  # fmt: skip
 METRICS = tuple(
     Resource("metrics.k8s.io", version, plural, kind, namespaced, verbs=("get", "list"), status=False)
     for version in ("v1", "v1beta1")
@@ -88,6 +95,7 @@ STORED = (
     NODES, PODS, EVENTS, NAMESPACES, REPLICATION_CONTROLLERS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS,
     DAEMON_SETS, JOBS, BUDGETS, VOLUME_ATTACHMENTS, VOLUME_CLAIMS,
     NETWORK_POLICIES, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, CLUSTER_ROLES, BINDINGS, PRIORITIES,
+    POLICIES, POLICY_BINDINGS,
 )  # fmt: skip
 RESOURCES = (*STORED, *METRICS, SELF_REVIEWS, REVIEWS)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from tests.sim.kube import deletes, discovery, evictions, lists, routes, tables, watches, writes
 from tests.sim.kube.access import Access, Ask
+from tests.sim.kube.admission import Admission, Admit
 from tests.sim.kube.audit import Audit, Entry
 from tests.sim.kube.faults import Fault, Faults
 from tests.sim.kube.patches import JSON, MERGE, STRATEGIC, go_json_error
@@ -35,6 +36,7 @@ class Api:
     def __init__(self, store: Store, access: Access, usage: Usage, bookmark_interval: float = 60.0) -> None:
         self.store, self.access, self.usage = store, access, usage
         self.bookmark_interval = bookmark_interval
+        self.admission = Admission(store)
         self.faults, self.audit = Faults(), Audit()
         self.control: Callable[[Request], Response] | None = None
         self.address = ""
@@ -97,35 +99,36 @@ class Api:
             return _json(200, show(resource, page.items, page.metadata))
         if ask.verb == "get":
             return _object(200, writes.existing(self.store, target), show)
-        return self._write(target, ask.verb, request, show)
+        admit = self.admission.judge(user, ask, route.version, "dryRun" in request.query)
+        return self._write(target, ask.verb, request, show, admit)
 
-    def _write(self, target: Target, verb: str, request: Request, show: _Show | None) -> Response:
+    def _write(self, target: Target, verb: str, request: Request, show: _Show | None, admit: Admit) -> Response:
         if target.subresource == "eviction":
             body = _body(request, "Eviction")
-            return _json(201, evictions.evict(self.store, target, body, request.query))
+            return _json(201, evictions.evict(self.store, target, body, request.query, admit))
         if verb in ("delete", "deletecollection"):
-            return self._delete(target, verb, request, show)
+            return self._delete(target, verb, request, show, admit)
         option = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}[verb]
         dry_run = writes.dry_run_asked(option, [v for v in (request.query.get("dryRun"),) if v])
         if verb == "patch":
             kind = request.headers.get("content-type", "").partition(";")[0].strip()
             if kind not in (JSON, MERGE, STRATEGIC):
                 raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
-            return _object(200, writes.patch(self.store, target, kind, request.body, dry_run), show)
+            return _object(200, writes.patch(self.store, target, kind, request.body, dry_run, admit), show)
         body = _body(request, target.resource.kind)
         if verb == "create":
-            return _object(201, writes.create(self.store, target, body, dry_run), show)
-        return _object(200, writes.replace(self.store, target, body, dry_run), show)
+            return _object(201, writes.create(self.store, target, body, dry_run, admit), show)
+        return _object(200, writes.replace(self.store, target, body, dry_run, admit), show)
 
-    def _delete(self, target: Target, verb: str, request: Request, show: _Show | None) -> Response:
+    def _delete(self, target: Target, verb: str, request: Request, show: _Show | None, admit: Admit) -> Response:
         options = deletes.delete_options(_delete_body(request), request.query)
         if verb == "deletecollection":
             selection = lists.parse_options(target.resource, {**request.query, "limit": ""})
             found = lists.page(self.store, target.resource, target.namespace, selection)
             for stored in found.items:
-                deletes.delete(self.store, Target(target.resource, stored.namespace, stored.name), options)
+                deletes.delete(self.store, Target(target.resource, stored.namespace, stored.name), options, admit)
             return Response(200, found.document(target.resource))
-        deleted = deletes.delete(self.store, target, options)
+        deleted = deletes.delete(self.store, target, options, admit)
         metadata = deleted.object["metadata"]
         if target.resource is PODS or "deletionTimestamp" in metadata:
             return _object(200, deleted, show)

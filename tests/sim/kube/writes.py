@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.sim.kube import kinds, patches
+from tests.sim.kube.admission import Admit, admit_all
 from tests.sim.kube.resources import NAMESPACES, Object, Resource
 from tests.sim.kube.status import (
     Cause,
@@ -61,7 +62,7 @@ def check_envelope(resource_kind: str, target: Target, body: Object, internal: s
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
 
 
-def create(store: Store, target: Target, body: Object, dry_run: bool = False) -> Stored:
+def create(store: Store, target: Target, body: Object, dry_run: bool = False, admit: Admit = admit_all) -> Stored:
     resource = target.resource
     check_envelope(resource.kind, target, body, resource.group.partition(".")[0] or "core")
     with store.lock:
@@ -69,6 +70,7 @@ def create(store: Store, target: Target, body: Object, dry_run: bool = False) ->
         admit_into_namespace(store, Target(resource, target.namespace, name))
         obj = kinds.created(resource, body, target.namespace)
         check_create(resource, obj)
+        admit("CREATE", obj, None)
         if store.get(resource, target.namespace, obj["metadata"]["name"]):
             raise already_exists(resource, obj["metadata"]["name"])
         return _unstored(resource, obj) if dry_run else store.put(resource, obj)
@@ -81,7 +83,7 @@ def free_name(store: Store, resource: Resource, namespace: str | None, prefix: s
     return name
 
 
-def replace(store: Store, target: Target, body: Object, dry_run: bool = False) -> Stored:
+def replace(store: Store, target: Target, body: Object, dry_run: bool = False, admit: Admit = admit_all) -> Stored:
     check_envelope(target.resource.kind, target, body, target.resource.group.partition(".")[0] or "core")
     with store.lock:
         _check_name(target, body)
@@ -91,7 +93,7 @@ def replace(store: Store, target: Target, body: Object, dry_run: bool = False) -
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
             raise conflict(target.resource, target.name, _storage_error(target, why + old.object["metadata"]["uid"]))
         body = {**body, "metadata": {**body["metadata"], "uid": old.object["metadata"]["uid"]}}
-        return _update(store, target, old, body, dry_run, patched=False)
+        return _update(store, target, old, body, dry_run, admit, patched=False)
 
 
 def _storage_error(target: Target, why: str) -> str:
@@ -100,13 +102,15 @@ def _storage_error(target: Target, why: str) -> str:
     return f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
 
 
-def patch(store: Store, target: Target, content_type: str, body: bytes, dry_run: bool = False) -> Stored:
+def patch(
+    store: Store, target: Target, content_type: str, body: bytes, dry_run: bool = False, admit: Admit = admit_all
+) -> Stored:
     with store.lock:
         old = existing(store, target)
         head: Object = {"kind": target.resource.kind, "apiVersion": target.resource.api_version}
         new = patches.apply(content_type, {**head, **old.object}, body)
         _check_name(target, new)
-        return _update(store, target, old, new, dry_run, patched=True)
+        return _update(store, target, old, new, dry_run, admit, patched=True)
 
 
 def _check_name(target: Target, body: Object) -> None:
@@ -118,7 +122,9 @@ def _check_name(target: Target, body: Object) -> None:
         raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
 
 
-def _update(store: Store, target: Target, old: Stored, new: Object, dry_run: bool, patched: bool) -> Stored:
+def _update(
+    store: Store, target: Target, old: Stored, new: Object, dry_run: bool, admit: Admit, patched: bool
+) -> Stored:
     asked = new["metadata"].get("resourceVersion")
     if asked and asked != old.object["metadata"]["resourceVersion"]:
         raise modified(target.resource, target.name)
@@ -127,6 +133,7 @@ def _update(store: Store, target: Target, old: Stored, new: Object, dry_run: boo
     candidate = {**obj, "metadata": {**obj["metadata"], "uid": new["metadata"].get("uid")}}
     check_update(target.resource, candidate, old.object, patched, target.subresource)
     obj = _without_empty(obj)
+    admit("UPDATE", obj, old.object)
     if obj == old.object:
         return old
     if dry_run:

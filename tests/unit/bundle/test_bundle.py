@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.config.limits import KEYS
 from tests.container.bundle import COMPONENTS, K8S, fill_in, one, render
 from tests.container.bundle import kubectl as run_kubectl
 from tests.sim.agent import ROOT
@@ -67,8 +68,9 @@ def test_objects_have_the_names_of_the_specification(tmp_path: Path) -> None:
 
 
 def test_everything_carries_the_label_and_lives_in_kube_system(tmp_path: Path) -> None:
-    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "PriorityClass"}
-    for each in render(fill_in(tmp_path / "k8s", components=["monitoring"])):
+    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "PriorityClass", *policies}
+    for each in render(fill_in(tmp_path / "k8s", components=["monitoring", "admission-limits", "read-only"])):
         assert each["metadata"]["labels"]["app"] == "cloudoptim-agent", each["kind"]
         assert each["metadata"].get("namespace") == (None if each["kind"] in cluster_wide else "kube-system")
 
@@ -93,6 +95,29 @@ def test_mounts_of_components_have_their_volumes(tmp_path: Path) -> None:
     mounts = [mount["name"] for mount in pod["containers"][0]["volumeMounts"]]
     assert sorted(mounts) == sorted(volume["name"] for volume in pod["volumes"])
     assert {"prices", "ca"} <= set(mounts)
+
+
+def test_every_limit_of_the_owner_is_mounted(tmp_path: Path) -> None:
+    """As files, so that a change holds without a restart; a key that is not there is no file."""
+    pod = one(render(fill_in(tmp_path / "k8s")), "Deployment")["spec"]["template"]["spec"]
+    (guards,) = (volume["configMap"] for volume in pod["volumes"] if volume["name"] == "guards")
+    assert guards["optional"] is True
+    assert {item["key"] for item in guards["items"]} == {"tasks-paused", *KEYS}
+    assert all(item["key"] == item["path"] for item in guards["items"])
+    assert not {"ALLOWED_TASK_TYPES", "MAX_CORDONED_NODES"} & {env["name"] for env in pod["containers"][0]["env"]}
+
+
+@pytest.mark.parametrize("others", [[], ["pod-labels", "forced-delete", "kubernetes-events"]])
+def test_a_read_only_agent_may_write_nothing(tmp_path: Path, others: list[str]) -> None:
+    """Rules that other components add stay in the role, and the policy refuses what they grant."""
+    objects = render(fill_in(tmp_path / "k8s", components=[*others, "read-only"]))
+    writes = [rule for rule in one(objects, "ClusterRole")["rules"] if set(rule["verbs"]) - {"get", "list", "watch"}]
+    assert len(writes) == len(others)
+    (rule,) = one(objects, "ValidatingAdmissionPolicy")["spec"]["matchConstraints"]["resourceRules"]
+    assert {resource for each in writes for resource in each["resources"]} <= set(rule["resources"])
+    assert rule["operations"] == ["*"]
+    env = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "READ_ONLY", "value": "true"} in env
 
 
 def test_a_line_of_the_example_can_be_uncommented_by_itself(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from shared import config
 from shared.basics.errors import ConfigurationError
-from shared.config import Settings, Tasks, load, reference
+from shared.config import Settings, load, reference
 from shared.config.limits import Limits, Share
 from shared.config.values import parse_flag
 from shared.config.windows import parse_windows
@@ -91,8 +91,6 @@ def test_settings_are_frozen() -> None:
         ("kubernetes.evictions_per_second", 100),
         ("kubernetes.eviction_burst", 200),
         ("tasks.parallel", 5),
-        ("tasks.paused", False),
-        ("tasks.paused_file", None),
         ("tasks.limits", Limits()),
         ("tasks.kubernetes_events", False),
         ("events.namespaces", ()),
@@ -123,8 +121,7 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("EVICTIONS_PER_SECOND", "0.5", "kubernetes.evictions_per_second", 0.5),
     ("EVICTION_BURST", "1", "kubernetes.eviction_burst", 1),
     ("TASKS_IN_PARALLEL", "64", "tasks.parallel", 64),
-    ("TASKS_PAUSED", "yes", "tasks.paused", True),
-    ("TASKS_PAUSED_FILE", "/etc/paused", "tasks.paused_file", Path("/etc/paused")),
+    ("TASKS_PAUSED", "yes", "tasks.limits.paused", True),
     ("LIMITS_DIR", "/etc/limits", "tasks.limits.folder", Path("/etc/limits")),
     ("READ_ONLY", "true", "tasks.limits.read_only", True),
     ("ALLOWED_TASK_TYPES", "drain_node, cordon_node,", "tasks.limits.task_types", ["cordon_node", "drain_node"]),
@@ -294,58 +291,6 @@ def test_a_password_in_the_url_is_refused_and_not_shown(url: str) -> None:
 def test_a_user_in_the_url_is_refused() -> None:
     (problem,) = problems_of({**REQUIRED, "CENTRAL_SERVER_URL": "https://agent@central.example.com"})
     assert problem.endswith("a URL without a user or password in it; the key goes into CENTRAL_API_KEY")
-
-
-# -- the switch that pauses tasks -----------------------------------------------------------------
-
-
-def paused(file: Path | None, always: bool = False) -> str | None:
-    return dataclasses.replace(load(REQUIRED).tasks, paused=always, paused_file=file).are_paused()
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (None, None),
-        ("false", None),
-        ("", None),
-        ("0\n", None),
-        ("true\n", "says so"),
-        ("YES", "says so"),
-        ("perhaps", "cannot be read as true or false"),
-        ("\udcff", "cannot be read as true or false"),
-    ],
-    ids=["absent", "false", "empty", "0", "true", "yes", "nonsense", "not text"],
-)
-def test_a_file_pauses_tasks_and_an_unreadable_one_does_not_unpause(
-    tmp_path: Path, content: str | None, says: str | None
-) -> None:
-    path = tmp_path / "tasks-paused"
-    if content is not None:
-        path.write_bytes(content.encode(errors="surrogateescape"))
-    rule = paused(path)
-    assert (rule is None) == (says is None)
-    assert rule is None or (says and says in rule and str(path) in rule)
-
-
-def test_a_directory_in_the_files_place_pauses(tmp_path: Path) -> None:
-    assert paused(tmp_path) is not None
-
-
-def test_the_file_is_read_anew_each_time(tmp_path: Path) -> None:
-    path = tmp_path / "tasks-paused"
-    tasks: Tasks = dataclasses.replace(load(REQUIRED).tasks, paused_file=path)
-    assert tasks.are_paused() is None
-    path.write_text("true")
-    assert tasks.are_paused() is not None
-    path.write_text("false")
-    assert tasks.are_paused() is None
-
-
-def test_the_variable_pauses_whatever_the_file_says(tmp_path: Path) -> None:
-    path = tmp_path / "tasks-paused"
-    path.write_text("false")
-    assert paused(path, always=True) == "TASKS_PAUSED is true"
 
 
 @pytest.mark.parametrize("text", ["true", "1", "yes", "on", " TRUE\n"])

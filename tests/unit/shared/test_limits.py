@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ def test_a_mounted_key_takes_the_variables_place_and_is_read_anew(tmp_path: Path
 
 def test_every_limit_can_be_mounted(tmp_path: Path) -> None:
     values = {
+        "TASKS_PAUSED": "true",
         "READ_ONLY": "true",
         "ALLOWED_TASK_TYPES": "cordon_node",
         "MAINTENANCE_WINDOWS": "Mon 08:00-09:00",
@@ -75,9 +77,8 @@ def test_every_limit_can_be_mounted(tmp_path: Path) -> None:
     by_variables = limits(**values)
     for variable, value in values.items():
         (tmp_path / key_of(variable)).write_text(value)
-    mounted = limits(tmp_path).current()
-    assert mounted == limits(tmp_path, **values)
-    assert by_variables == limits(**values) != limits()
+    mounted = dataclasses.replace(limits(tmp_path).current(), folder=None, paused_by=None)
+    assert mounted == by_variables != limits()
 
 
 def test_a_read_only_agent_has_no_types() -> None:
@@ -101,3 +102,42 @@ def test_a_key_that_cannot_be_read_lifts_nothing_and_is_named(tmp_path: Path, co
 
 def test_a_folder_that_is_not_there_mounts_nothing(tmp_path: Path) -> None:
     assert limits(tmp_path / "absent", MAX_CORDONED_NODES="3").current().unreadable is None
+
+
+# -- the switch that pauses tasks -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, None),
+        ("false", None),
+        ("", None),
+        ("0\n", None),
+        ("true\n", "tasks-paused says so"),
+        ("YES", "tasks-paused says so"),
+        ("perhaps", "tasks-paused: expected true or false"),
+        ("\udcff", "tasks-paused: UnicodeDecodeError"),
+    ],
+    ids=["absent", "false", "empty", "0", "true", "yes", "nonsense", "not text"],
+)
+def test_a_mounted_key_pauses_tasks_and_an_unreadable_one_too(
+    tmp_path: Path, content: str | None, says: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "tasks-paused").write_bytes(content.encode(errors="surrogateescape"))
+    rule = limits(tmp_path).current().are_paused()
+    assert (rule is None) == (says is None)
+    assert says is None or says in str(rule)
+
+
+def test_any_limit_that_cannot_be_read_pauses(tmp_path: Path) -> None:
+    (tmp_path / "max-drains-per-hour").write_text("few")
+    assert limits(tmp_path).current().are_paused() == (
+        f"their limits cannot be read: {tmp_path}/max-drains-per-hour: expected a whole number from 0 to 100000"
+    )
+
+
+def test_the_variable_pauses_whatever_the_key_says(tmp_path: Path) -> None:
+    (tmp_path / "tasks-paused").write_text("false")
+    assert limits(tmp_path, TASKS_PAUSED="true").current().are_paused() == "TASKS_PAUSED is true"

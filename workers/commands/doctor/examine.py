@@ -70,7 +70,7 @@ def _settings(environ: Mapping[str, str], kube: Kube, inside: bool) -> Iterator[
             yield fail("settings", problem, advice), None
         return
     yield ok("settings", f"cluster {settings.agent.cluster_id}, Central {settings.central.url}"), settings
-    if rail := settings.tasks.are_paused():
+    if rail := settings.tasks.limits.current().are_paused():
         yield warn("settings", f"every task is refused: {rail}", "set tasks-paused to false when it has served"), None
 
 

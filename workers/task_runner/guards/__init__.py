@@ -21,7 +21,6 @@ from workers.task_runner.guards.protected_labels import ProtectedLabels
 from workers.task_runner.guards.protected_nodes import ProtectedNodes
 from workers.task_runner.guards.protected_pods import ProtectedNamespaces, ProtectedPods
 from workers.task_runner.guards.read_only import ReadOnly
-from workers.task_runner.guards.readable import Readable
 from workers.task_runner.guards.task_types import AllowedTypes
 from workers.task_runner.guards.windows import MaintenanceWindows
 
@@ -29,12 +28,11 @@ Protection = Callable[[Pod], str | None]
 """The rule by which the owner keeps a pod out of every task's reach; None where there is none."""
 
 
-def on_task(task_type: str, now: datetime, limits: Limits, paused_by: str | None, dry_run: bool = False) -> str | None:
+def on_task(task_type: str, now: datetime, limits: Limits, dry_run: bool = False) -> str | None:
     """Whether a task may be begun at all. A dry run is no work: only ``on_work`` may refuse what it plans."""
     laws: list[Law[TaskAsked]] = [
-        Readable(limits.unreadable),
         ReadOnly(limits.read_only),
-        Paused(paused_by),
+        Paused(limits.are_paused()),
         AllowedTypes(limits.allowed_types),
     ]
     if not dry_run:

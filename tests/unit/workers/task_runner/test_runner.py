@@ -463,15 +463,15 @@ def test_a_rule_set_while_a_task_waits_refuses_it_and_lets_what_runs_go_on(
     begin: Begin, queue: FlakyQueue, cluster: Cluster, run_dir: Path
 ) -> None:
     held(cluster)
-    switch = run_dir / "paused"
-    runner = begin(TASKS_PAUSED_FILE=str(switch))
+    switch = run_dir / "tasks-paused"
+    runner = begin(LIMITS_DIR=str(switch.parent))
     runner.receive(drain(task_id="drain"), "poll")
     eventually(lambda: is_cordoned(cluster))
     runner.receive(payload("uncordon_node", task_id="waits"), "poll")
     switch.write_text("true")
     assert not answers(queue)
     runner.cancel("drain")
-    assert "TASKS_PAUSED_FILE" in answer(queue, "waits")["error"]
+    assert "tasks-paused says so" in answer(queue, "waits")["error"]
     assert is_cordoned(cluster)
 
 

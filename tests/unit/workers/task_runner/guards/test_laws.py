@@ -36,8 +36,8 @@ def labelled(labels: Mapping[str, str]) -> Node:
 # -- tasks ----------------------------------------------------------------------------------------
 
 
-def on_task(task_type: str = "cordon_node", paused: str | None = None, dry_run: bool = False, **limits: Any) -> Any:
-    return guards.on_task(task_type, NOON, Limits(**limits), paused, dry_run)
+def on_task(task_type: str = "cordon_node", dry_run: bool = False, **limits: Any) -> Any:
+    return guards.on_task(task_type, NOON, Limits(**limits), dry_run)
 
 
 @pytest.mark.parametrize("task_type", PARAMETERS)
@@ -48,7 +48,7 @@ def test_without_a_limit_every_task_may_begin(task_type: str) -> None:
 @pytest.mark.parametrize("task_type", PARAMETERS)
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_while_paused_none_may(task_type: str, dry_run: bool) -> None:
-    said = on_task(task_type, "TASKS_PAUSED is true", dry_run)
+    said = on_task(task_type, dry_run, paused=True)
     assert said == "tasks are paused by the cluster's owner: TASKS_PAUSED is true"
 
 
@@ -59,7 +59,8 @@ def test_an_agent_that_is_read_only_takes_none(task_type: str) -> None:
 
 def test_limits_nobody_can_read_refuse_all() -> None:
     said = on_task(unreadable="/limits/max-cordoned-nodes: expected a number")
-    assert said == ("the limits of the cluster's owner cannot be read: /limits/max-cordoned-nodes: expected a number")
+    why = "their limits cannot be read: /limits/max-cordoned-nodes: expected a number"
+    assert said == f"tasks are paused by the cluster's owner: {why}"
 
 
 def test_only_allowed_types_may() -> None:
