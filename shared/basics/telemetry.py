@@ -98,6 +98,9 @@ CPU = _gauge("cluster_cpu_cores", "CPU allocatable, requested, and limited to.",
 MEMORY = _gauge("cluster_memory_bytes", "Memory allocatable, requested, and limited to.", "kind")
 UTILISATION = _gauge("cluster_utilization_ratio", "Usage over allocatable, where usage is known.", "resource")
 COST = _gauge("cluster_cost_dollars_per_hour", "Current cost by how the capacity was bought.", "capacity")
+NAMESPACE_COST = _gauge(
+    "cluster_namespace_cost_dollars_per_hour", "Current cost by the namespace that causes it.", "workload_namespace"
+)
 PRICED = _gauge("cluster_priced_nodes", "Nodes by the source of their price.", "source")
 
 # Events (event-watcher)

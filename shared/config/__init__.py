@@ -22,6 +22,7 @@ from shared.config.values import (
     parse_flag,
     parse_identifier,
     parse_label,
+    parse_label_names,
     parse_run_dir,
     parse_url,
     parse_words,
@@ -138,6 +139,27 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Costs:
+    """Who causes the cost."""
+
+    interval_seconds: float = setting(
+        "COST_INTERVAL_SECONDS", SECONDS, "Seconds between two samples that say who causes the cost.", 600.0
+    )
+    labels: tuple[str, ...] = setting(
+        "COST_LABELS", parse_label_names, "Comma-separated names of pod labels to divide the cost by; up to five.", ()
+    )
+    usage: bool = setting(
+        "COST_USAGE",
+        parse_flag,
+        "Count the larger of what a pod requests and what it uses, where metrics.k8s.io knows; else requests.",
+        True,
+    )
+    prometheus: bool = setting(
+        "COST_PROMETHEUS", parse_flag, "Show the cost by namespace to Prometheus, the hundred costliest.", False
+    )
+
+
+@dataclass(frozen=True)
 class Events:
     """Which cluster events are forwarded."""
 
@@ -182,6 +204,7 @@ class Settings:
     kubernetes: Kubernetes
     tasks: Tasks
     metrics: Metrics
+    costs: Costs
     events: Events
     health: Health
     pod: Pod
@@ -211,6 +234,7 @@ _GROUPS: dict[str, type[Any]] = {
     "kubernetes": Kubernetes,
     "tasks": Tasks,
     "metrics": Metrics,
+    "costs": Costs,
     "events": Events,
     "health": Health,
     "pod": Pod,

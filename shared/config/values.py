@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 Parse = Callable[[str], Any]
 
+_LABEL_NAME = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+
 
 class Malformed(ValueError):
     """A value does not parse; the message says what was expected.
@@ -99,6 +101,14 @@ def names_of(known: Collection[str]) -> Parse:
 
 def parse_words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def parse_label_names(text: str) -> tuple[str, ...]:
+    """Up to five names of labels: each makes the records of pods that differ in it different records."""
+    names = tuple(dict.fromkeys(parse_words(text)))
+    if len(names) > 5 or not all(_LABEL_NAME.fullmatch(name) for name in names):
+        raise Malformed("at most five comma-separated names of pod labels, such as team,app.kubernetes.io/part-of")
+    return names
 
 
 def parse_label(text: str) -> tuple[str, str]:

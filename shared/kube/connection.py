@@ -194,6 +194,22 @@ class Kube:
         Raises:
             What ``call`` raises; KubeUnavailable also when nothing came for ``silence`` seconds.
         """
+        rest = b""
+        for chunk in self.chunks(path, query, silence, hangup):
+            *complete, rest = (rest + chunk).split(b"\n")
+            if complete:
+                yield complete
+            if len(rest) > MAX_LINE:
+                raise self._unavailable(f"GET {path}", TemporaryError(f"a line of more than {MAX_LINE} bytes"))
+
+    def chunks(
+        self, path: str, query: Mapping[str, Any], silence: float, hangup: Hangup | None = None
+    ) -> Iterator[bytes]:
+        """A streamed answer in the pieces it comes in, for what is too large to be held in one piece.
+
+        Raises:
+            What ``lines`` raises.
+        """
         with Cutoff(CALL_TIMEOUT) as cutoff:
             response = self._open("GET", path, query, None, JSON, silence)
         try:
@@ -204,13 +220,8 @@ class Kube:
             if response.status != 200:
                 body = read_body(response, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
                 raise error_of(parse_status(response.status, body), f"GET {path}", retry_after(response.headers))
-            rest = b""
             while chunk := response.read1(256 * 1024):
-                *complete, rest = (rest + chunk).split(b"\n")
-                if complete:
-                    yield complete
-                if len(rest) > MAX_LINE:
-                    raise self._unavailable(f"GET {path}", TemporaryError(f"a line of more than {MAX_LINE} bytes"))
+                yield chunk
         except (urllib3.exceptions.HTTPError, OSError) as error:
             if hangup is not None and hangup.used:
                 return

@@ -20,6 +20,7 @@ class NodeSpec(Struct, frozen=True):
 
 
 class NodeStatus(Struct, frozen=True):
+    capacity: dict[str, str] = {}
     allocatable: dict[str, str] = {}
     conditions: list[Condition] = []
 

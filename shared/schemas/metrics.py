@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.schemas.costs import CostAllocation
 from shared.schemas.wire import Outgoing, UtcDatetime
 
 
@@ -61,3 +62,5 @@ class ClusterMetrics(Outgoing):
     nothing to the cost."""
     prices_as_of: str | None
     """Date of the price table used for any node, or null."""
+    cost_allocation: CostAllocation | None
+    """Who causes the cost; null in most samples, as it is told every COST_INTERVAL_SECONDS."""

@@ -24,8 +24,8 @@ from workers.event_watcher.objects import Event
 from workers.event_watcher.objects import Pod as WatchedPod
 from workers.event_watcher.select import from_event, from_node, from_pod
 from workers.metrics.capacity import identity
-from workers.metrics.totals import Pod as CountedPod
-from workers.metrics.totals import PodTotals
+from workers.metrics.pods import Pod as CountedPod
+from workers.metrics.pods import PodTotals
 
 MOMENTS = st.sampled_from(
     [

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from shared.kube.resources import GIB, NANO
 from shared.kube.usage import Used
+from shared.schemas.costs import CostAllocation
 from shared.schemas.metrics import ClusterMetrics
 from workers.metrics.capacity import Capacity, Kind
+from workers.metrics.nodes import NodeTotals
+from workers.metrics.pods import PodTotals
 from workers.metrics.pricing.price import Price, dollars
-from workers.metrics.totals import NodeRecord, NodeTotals, PodTotals
-
-Pricer = Callable[[NodeRecord], Price]
 
 UNTYPED = "unknown"
 """Where a node says no instance type or zone."""
@@ -25,10 +25,14 @@ def take_sample(
     nodes: NodeTotals,
     pods: PodTotals,
     usage: Mapping[str, Used],
-    price_of: Pricer,
+    prices: Mapping[str, Price],
     prices_as_of: str | None,
+    allocation: CostAllocation | None = None,
 ) -> ClusterMetrics:
-    """All fields of SPEC section 5. Cores and GiB are rounded to 6 digits, dollars too."""
+    """All fields of SPEC section 5. Cores and GiB are rounded to 6 digits, dollars too.
+
+    ``prices`` are those of all machines, by name.
+    """
     kinds: Counter[Kind] = Counter()
     capacities: Counter[Capacity] = Counter()
     types: Counter[str] = Counter()
@@ -38,7 +42,7 @@ def take_sample(
     cost: Counter[bool] = Counter()
     cost_by_type: Counter[str] = Counter()
     cpu = memory = ready = 0
-    for record in nodes.nodes.values():
+    for name, record in nodes.nodes.items():
         what, instance_type = record.identity, record.identity.instance_type or UNTYPED
         kinds[what.kind] += 1
         if what.kind is not Kind.MACHINE:
@@ -51,16 +55,13 @@ def take_sample(
         memory += record.allocatable.memory
         for accelerator in what.accelerators:
             cards[accelerator.model or accelerator.resource] += accelerator.cards
-        price = price_of(record)
+        price = prices[name]
         sources[price.source] += 1
         cost[what.capacity is Capacity.SPOT] += price.nanodollars or 0
         cost_by_type[instance_type] += price.nanodollars or 0
-    known = [
-        (usage[name], record.allocatable)
-        for name, record in nodes.nodes.items()
-        if name in usage and record.identity.kind is Kind.MACHINE
-    ]
+    known = [(usage[name], nodes.nodes[name].allocatable) for name in prices if name in usage]
     machines, spot = kinds[Kind.MACHINE], capacities[Capacity.SPOT]
+    counted = pods.counted(nodes.nodes, prices)
     return ClusterMetrics(
         cluster_id=cluster_id,
         timestamp=timestamp,
@@ -69,9 +70,9 @@ def take_sample(
         on_demand_node_count=machines - spot,
         total_cpu_cores=_cores(cpu),
         total_memory_gb=_gib(memory),
-        allocated_cpu_cores=_cores(pods.requests.cpu),
-        allocated_memory_gb=_gib(pods.requests.memory),
-        pod_count=len(pods),
+        allocated_cpu_cores=_cores(counted.requests.cpu),
+        allocated_memory_gb=_gib(counted.requests.memory),
+        pod_count=counted.pods,
         current_cost_per_hour=dollars(cost[True] + cost[False]),
         ready_node_count=ready,
         not_ready_node_count=machines - ready,
@@ -84,18 +85,19 @@ def take_sample(
         cpu_utilization_percent=_percent((used.cpu, allocatable.cpu) for used, allocatable in known),
         memory_utilization_percent=_percent((used.memory, allocatable.memory) for used, allocatable in known),
         usage_node_count=len(known),
-        running_pod_count=pods.phases["Running"],
-        pending_pod_count=pods.phases["Pending"],
-        failed_pod_count=pods.phases["Failed"],
-        succeeded_pod_count=pods.phases["Succeeded"],
-        unknown_pod_count=pods.phases["Unknown"],
-        limit_cpu_cores=_cores(pods.limits.cpu),
-        limit_memory_gb=_gib(pods.limits.memory),
+        running_pod_count=counted.phases["Running"],
+        pending_pod_count=counted.phases["Pending"],
+        failed_pod_count=counted.phases["Failed"],
+        succeeded_pod_count=counted.phases["Succeeded"],
+        unknown_pod_count=counted.phases["Unknown"],
+        limit_cpu_cores=_cores(counted.limits.cpu),
+        limit_memory_gb=_gib(counted.limits.memory),
         spot_cost_per_hour=dollars(cost[True]),
         on_demand_cost_per_hour=dollars(cost[False]),
         cost_per_hour_by_instance_type={name: dollars(part) for name, part in cost_by_type.items()},
         priced_node_count_by_source=dict(sources),
         prices_as_of=prices_as_of,
+        cost_allocation=allocation,
     )
 
 

@@ -22,13 +22,14 @@ from shared.process.lifecycle import Loop, Process, Worker
 from shared.process.state import CLUSTER, DRAIN_ENDED
 from shared.queue.messages import METRICS
 from shared.schemas.metrics import ClusterMetrics
+from workers.metrics.allocation.costs import CostKeeper
 from workers.metrics.follow import Followed
+from workers.metrics.nodes import NodeTotals
+from workers.metrics.pods import Pod, PodTotals
 from workers.metrics.pricing.owner import OwnerFile
-from workers.metrics.pricing.price import Price
 from workers.metrics.pricing.pricer import Sources, price
 from workers.metrics.pricing.table import PriceTable
 from workers.metrics.sample import take_sample
-from workers.metrics.totals import NodeRecord, NodeTotals, Pod, PodTotals
 from workers.metrics.usage import NodeUsage
 
 _SELF_CHECK_SECONDS = 600.0
@@ -60,11 +61,12 @@ class MetricsWorker(Worker):
         self._pods: Followed[Pod] = Followed(
             "pods",
             Resource(kube, PODS, Pod),
-            PodTotals,
+            lambda: PodTotals(process.settings.costs.labels),
             PodTotals.put,
-            lambda totals, pod: totals.remove(pod.metadata.uid),
+            PodTotals.remove,
         )
         self._usage = NodeUsage(kube)
+        self._costs = CostKeeper(process, kube, self._pods)
         self._table = PriceTable()
         self._owner = OwnerFile(settings.prices_file)
         self._sampling = threading.Lock()
@@ -72,13 +74,16 @@ class MetricsWorker(Worker):
         self._drains_seen = 0
 
     def loops(self) -> list[Loop]:
-        return [
+        loops = [
             Loop("nodes", lambda: self._follow(self._nodes, "nodes"), patience=150.0),
             Loop("pods", lambda: self._follow(self._pods, "pods"), patience=150.0),
             Loop("sample", self.sample, patience=120.0),
             Loop("drains", self.await_drain, patience=90.0),
             Loop("self-check", self.check, patience=300.0),
         ]
+        if self._process.settings.costs.usage:
+            loops.append(Loop("pod-usage", self._costs.measure, patience=150.0))
+        return loops
 
     def _follow(self, followed: Followed[Any], name: str) -> float:
         return followed.follow(lambda: self._process.beats.expect(name, 150.0))
@@ -118,6 +123,9 @@ class MetricsWorker(Worker):
             taken = self._take(usage)
             key = f"{self._process.instance_id}/{iso(taken.timestamp)}"
             self._process.queue.put(METRICS, [(key, taken.to_json())])
+            if taken.cost_allocation is not None:
+                self._costs.told()
+            self._costs.show()
             self._tell_cluster()
         show(taken)
 
@@ -126,10 +134,9 @@ class MetricsWorker(Worker):
             raise NotCounted("the cluster is not listed yet")
         sources = Sources(self._owner.current(), self._table, self._process.settings.metrics.spot_price_factor)
 
-        def price_of(record: NodeRecord) -> Price:
-            return price(record.identity, record.allocatable, sources)
-
         with self._nodes.lock, self._pods.lock:
+            machines = self._nodes.totals.machines()
+            prices = {name: price(node.identity, node.allocatable, sources) for name, node in machines.items()}
             provider = _commonest(record.identity.provider for record in self._nodes.totals.nodes.values())
             return take_sample(
                 self._process.settings.agent.cluster_id,
@@ -137,8 +144,9 @@ class MetricsWorker(Worker):
                 self._nodes.totals,
                 self._pods.totals,
                 usage,
-                price_of,
+                prices,
                 self._table.as_of(provider or ""),
+                self._costs.divide(machines, prices),
             )
 
     def _tell_cluster(self) -> None:

@@ -137,6 +137,10 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("SPOT_NODE_LABEL", "team.io/pool=a=b", "metrics.spot_label", ("team.io/pool", "a=b")),
     ("PRICES_FILE", "/etc/prices.json", "metrics.prices_file", Path("/etc/prices.json")),
     ("SPOT_PRICE_FACTOR", "1", "metrics.spot_price_factor", 1),
+    ("COST_INTERVAL_SECONDS", "60", "costs.interval_seconds", 60),
+    ("COST_LABELS", "team, app.kubernetes.io/part-of,team", "costs.labels", ("team", "app.kubernetes.io/part-of")),
+    ("COST_USAGE", "false", "costs.usage", False),
+    ("COST_PROMETHEUS", "true", "costs.prometheus", True),
     ("EVENT_NAMESPACES", "shop, ,batch", "events.namespaces", ("shop", "batch")),
     ("EVENT_TYPES", "oom_killed", "events.types", frozenset({"oom_killed"})),
     ("HEALTH_CHECK_PORT", "0", "health.port", 0),
@@ -189,6 +193,16 @@ SECONDS = "a number from 0.1 to 86400"
         ("SPOT_NODE_LABEL", "spot", "key=value"),
         ("SPOT_NODE_LABEL", "=true", "key=value"),
         ("SPOT_PRICE_FACTOR", "1.5", "a number from 0 to 1"),
+        (
+            "COST_LABELS",
+            "team=blue",
+            "at most five comma-separated names of pod labels, such as team,app.kubernetes.io/part-of",
+        ),
+        (
+            "COST_LABELS",
+            "a,b,c,d,e,f",
+            "at most five comma-separated names of pod labels, such as team,app.kubernetes.io/part-of",
+        ),
         (
             "EVENT_TYPES",
             "oom,oom_killed",

@@ -8,23 +8,45 @@ from shared.kube.nodes import Node
 from shared.schemas.metrics import ClusterMetrics
 from tests.unit.conftest import NOON
 from workers.metrics.capacity import Capacity, Identity
-from workers.metrics.pricing.price import Price
+from workers.metrics.nodes import NodeTotals
+from workers.metrics.pods import Counted, Pod, PodTotals
 from workers.metrics.sample import take_sample
-from workers.metrics.totals import NodeTotals, Pod, PodTotals
 
 LINUX = Identity("aws", "eu-west-1", "eu-west-1a", "m5.large", Capacity.ON_DEMAND, "linux")
 
 
 def empty_sample() -> ClusterMetrics:
     """A sample of a cluster without anything in it."""
-    return take_sample("demo", NOON, NodeTotals(), PodTotals(), {}, lambda record: Price(0, "fallback"), None)
+    return take_sample("demo", NOON, NodeTotals(), PodTotals(), {}, {}, None)
 
 
-def pod(uid: str = "uid-1", phase: str = "Running", node: str = "node-1", **requests: str) -> Pod:
-    """A pod of one container with these requests."""
+class Everywhere:
+    """Any node: for tests to whom nodes do not matter."""
+
+    def __contains__(self, node: object) -> bool:
+        return True
+
+
+def counted(totals: PodTotals) -> Counted:
+    """The sums, whichever node the pods are on."""
+    return totals.counted(Everywhere(), Everywhere())
+
+
+def pod(
+    name: str = "pod-1",
+    phase: str = "Running",
+    node: str = "node-1",
+    namespace: str = "shop",
+    owner: tuple[str, str] | None = None,
+    labels: dict[str, str] | None = None,
+    requests: dict[str, str] | None = None,
+    **more: str,
+) -> Pod:
+    """A pod of one container with these requests; ``owner`` is its controller's kind and name."""
+    owners = [{"kind": owner[0], "name": owner[1], "controller": True}] if owner else None
     content = {
-        "metadata": {"name": uid, "uid": uid},
-        "spec": {"nodeName": node, "containers": [{"resources": {"requests": requests}}]},
+        "metadata": {"namespace": namespace, "name": name, "labels": labels, "ownerReferences": owners},
+        "spec": {"nodeName": node, "containers": [{"resources": {"requests": {**(requests or {}), **more}}}]},
         "status": {"phase": phase},
     }
     return msgspec.convert(content, Pod)
@@ -39,12 +61,14 @@ def node(
     memory: str = "8Gi",
     annotations: dict[str, str] | None = None,
     extended: dict[str, str] | None = None,
+    capacity: dict[str, str] | None = None,
 ) -> Node:
-    """A node; ``extended`` resources beside CPU and memory."""
+    """A node; ``extended`` resources beside CPU and memory. Its ``capacity`` is what is allocatable if not given."""
     content = {
         "metadata": {"name": name, "labels": labels or {}, "annotations": annotations or {}},
         "spec": {"providerID": provider_id},
         "status": {
+            "capacity": capacity or {"cpu": cpu, "memory": memory},
             "allocatable": {"cpu": cpu, "memory": memory, **(extended or {})},
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
         },

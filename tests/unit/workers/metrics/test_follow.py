@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shared.kube.connection import Kube
@@ -13,15 +14,15 @@ from shared.kube.reads import PAGE, Resource
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import OddServer, counted, eventually, http, kube_of
 from tests.unit.workers.conftest import Looping
+from tests.unit.workers.metrics.conftest import counted as totals_of
 from tests.unit.workers.metrics.conftest import pod
 from workers.metrics.follow import Followed
-from workers.metrics.totals import Pod, PodTotals
+from workers.metrics.pods import Pod, PodTotals
 
 
 def followed(kube: Kube) -> Followed[Pod]:
     """The pods of a cluster."""
-    remove: Callable[[PodTotals, Pod], None] = lambda totals, pod: totals.remove(pod.metadata.uid)  # noqa: E731
-    return Followed("pods", Resource(kube, "/api/v1/pods", Pod), PodTotals, PodTotals.put, remove)
+    return Followed("pods", Resource(kube, "/api/v1/pods", Pod), PodTotals, PodTotals.put, PodTotals.remove)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def looping(cluster: Cluster, pods: Followed[Pod]) -> Iterator[Looping]:
 def equal(cluster: Cluster, pods: Followed[Pod]) -> bool:
     """Whether the totals are what a fresh count gives."""
     with pods.lock:
-        kept = (len(pods.totals), pods.totals.requests.cpu)
+        kept = (len(pods.totals), totals_of(pods.totals).requests.cpu)
     present = cluster.pods()
     bound = [one for one in present if one["spec"].get("nodeName") and one["status"]["phase"] in ("Running", "Pending")]
     return kept == (len(present), len(bound) * 100_000_000)
@@ -63,7 +64,7 @@ def test_one_list_and_then_changes(cluster: Cluster, pods: Followed[Pod], loopin
     eventually(lambda: equal(cluster, pods) and len(pods.totals) == 5)
     cluster.add_pod("shop", "bare", "node-1")
     cluster.kubelet_evict("shop", "bare")
-    eventually(lambda: equal(cluster, pods) and pods.totals.phases["Failed"] == 1)
+    eventually(lambda: equal(cluster, pods) and totals_of(pods.totals).phases["Failed"] == 1)
     assert lists(cluster) == 1
 
 
@@ -210,7 +211,7 @@ def test_an_api_server_that_does_not_say_how_many_there_are_is_not_listed_again(
 def test_a_difference_that_passes_is_no_mismatch(cluster: Cluster, pods: Followed[Pod], looping: Looping) -> None:
     pods.totals.put(pod("ghost"))
     before = checks("mismatch")
-    assert pods.check(lambda seconds: pods.totals.remove("ghost")) is True
+    assert pods.check(lambda seconds: pods.totals.remove(pod("ghost"))) is True
     assert checks("mismatch") == before
 
 
@@ -222,10 +223,10 @@ def test_a_difference_that_is_now_this_way_and_now_that_is_no_mismatch(
     before = checks("mismatch")
 
     def churn(seconds: float) -> None:
-        pods.totals.remove("ghost")
+        pods.totals.remove(pod("ghost"))
         with pods.lock:
             cluster.add_pod("shop", "new", "node-1")
-            pods.totals.remove(cluster.pods()[0]["metadata"]["uid"])
+            pods.totals.remove(msgspec.convert(cluster.pods()[0], Pod))
 
     assert pods.check(churn) is True
     assert checks("mismatch") == before
@@ -237,7 +238,7 @@ def test_a_difference_that_stays_is_listed_anew(
     cluster.add_deployment("shop", "web", 3)
     eventually(lambda: equal(cluster, pods) and len(pods.totals) == 3)
     with pods.lock:
-        pods.totals.remove(cluster.pods()[0]["metadata"]["uid"])
+        pods.totals.remove(msgspec.convert(cluster.pods()[0], Pod))
     before, waits = (checks("mismatch"), relisted("mismatch")), Waits()
     assert pods.check(waits) is False
     assert len(waits) == 9

@@ -9,9 +9,10 @@ from shared.schemas.metrics import ClusterMetrics
 from tests.unit.conftest import NOON
 from tests.unit.workers.metrics.conftest import empty_sample, node, pod
 from workers.metrics.capacity import Capacity
+from workers.metrics.nodes import NodeRecord, NodeTotals
+from workers.metrics.pods import PodTotals
 from workers.metrics.pricing.price import UNPRICED, Price, nano
 from workers.metrics.sample import take_sample
-from workers.metrics.totals import NodeRecord, NodeTotals, PodTotals
 
 LABELS = {"node.kubernetes.io/instance-type": "m5.large", "topology.kubernetes.io/zone": "eu-west-1a"}
 GIB = 2**30
@@ -24,7 +25,8 @@ def priced(record: NodeRecord) -> Price:
 
 
 def sample(nodes: NodeTotals, pods: PodTotals | None = None, usage: dict[str, Used] | None = None) -> ClusterMetrics:
-    return take_sample("demo", NOON, nodes, pods or PodTotals(), usage or {}, priced, "2025-03-02")
+    prices = {name: priced(record) for name, record in nodes.machines().items()}
+    return take_sample("demo", NOON, nodes, pods or PodTotals(), usage or {}, prices, "2025-03-02")
 
 
 def cluster() -> NodeTotals:
@@ -72,7 +74,7 @@ def test_nodes_that_are_no_machines_are_counted_apart_and_add_nothing() -> None:
 def test_a_price_nobody_knows_adds_nothing_and_is_counted() -> None:
     nodes = NodeTotals()
     nodes.put(node("a", LABELS))
-    taken = take_sample("demo", NOON, nodes, PodTotals(), {}, lambda record: UNPRICED, None)
+    taken = take_sample("demo", NOON, nodes, PodTotals(), {}, {"a": UNPRICED}, None)
     assert taken.current_cost_per_hour == 0
     assert taken.priced_node_count_by_source == {"unknown": 1}
 
@@ -90,8 +92,8 @@ def test_pods() -> None:
     pods = PodTotals()
     phases = ["Running"] * 3 + ["Pending"] * 2 + ["Failed", "Succeeded", "Unknown"]
     for number, phase in enumerate(phases):
-        pods.put(pod(f"p{number}", phase, cpu="333m", memory="100Mi"))
-    taken = sample(NodeTotals(), pods)
+        pods.put(pod(f"p{number}", phase, node="base-1", cpu="333m", memory="100Mi"))
+    taken = sample(cluster(), pods)
     counts: dict[str, Any] = {
         name: getattr(taken, f"{name}_pod_count") for name in ("running", "pending", "failed", "succeeded", "unknown")
     }
@@ -100,6 +102,28 @@ def test_pods() -> None:
     assert taken.allocated_cpu_cores == 1.998
     assert taken.allocated_memory_gb == round(600 / 1024, 6)
     assert (taken.limit_cpu_cores, taken.limit_memory_gb) == (0, 0)
+
+
+def test_pods_of_a_node_that_is_gone_count_nowhere() -> None:
+    pods = PodTotals()
+    pods.put(pod("here", node="spot-1", cpu="1"))
+    pods.put(pod("waits", "Pending", node="", cpu="1"))
+    before = sample(cluster(), pods)
+    pods.put(pod("orphan", node="scaled-down", cpu="1"))
+    pods.put(pod("ended-there", "Succeeded", node="scaled-down", cpu="1"))
+    assert sample(cluster(), pods) == before
+    nodes = cluster()
+    nodes.put(node("scaled-down"))
+    assert sample(nodes, pods).pod_count == 4, "it is back, and they run"
+
+
+def test_pods_on_what_is_no_machine_are_counted_and_set_nothing_aside() -> None:
+    nodes, pods = cluster(), PodTotals()
+    nodes.put(node("aci", {"type": "virtual-kubelet"}, provider_id="", cpu="10000"))
+    pods.put(pod("a", node="spot-1", cpu="1"))
+    pods.put(pod("b", node="aci", cpu="300"))
+    taken = sample(nodes, pods)
+    assert (taken.pod_count, taken.running_pod_count, taken.allocated_cpu_cores) == (2, 2, 1)
 
 
 def test_utilisation_speaks_for_the_nodes_whose_usage_is_known() -> None:
@@ -137,7 +161,8 @@ def test_figures_are_rounded_to_six_digits() -> None:
     nodes = NodeTotals()
     for number in range(3):
         nodes.put(node(f"n{number}", LABELS, cpu="1234567n", memory="1"))
-    taken = take_sample("demo", NOON, nodes, PodTotals(), {}, lambda record: Price(nano(0.1), "table"), None)
+    prices = dict.fromkeys(nodes.nodes, Price(nano(0.1), "table"))
+    taken = take_sample("demo", NOON, nodes, PodTotals(), {}, prices, None)
     assert taken.total_cpu_cores == 0.003704
     assert taken.total_memory_gb == 0.0
     assert taken.current_cost_per_hour == 0.3

@@ -76,6 +76,25 @@ def test_a_sample_is_the_cluster_as_it_is(running: Running) -> None:
     assert sample.prices_as_of is not None
 
 
+def test_now_and_then_a_sample_says_who_causes_the_cost(running: Running) -> None:
+    running.worker.put_sample()
+    running.worker.put_sample()
+    first, second = running.samples
+    allocation = first.cost_allocation
+    assert allocation is not None
+    assert round(allocation.nanodollars_per_hour / 1e9, 6) == first.current_cost_per_hour
+    assert [part.namespace for part in allocation.namespaces] == ["shop"]
+    assert [(part.kind, part.name) for part in allocation.owners] == [("Deployment", "web")]
+    assert second.cost_allocation is None, "once in ten minutes is enough"
+
+
+def test_what_pods_use_is_read_unless_the_owner_does_not_want_it(kube: Kube, run_dir: Path) -> None:
+    for wanted in ("true", "false"):
+        process = process_of(run_dir, MemoryQueue(), env={"COST_USAGE": wanted})
+        loops = [loop.name for loop in MetricsWorker(process, kube).loops()]
+        assert ("pod-usage" in loops) == (wanted == "true")
+
+
 def test_without_metrics_k8s_io_there_is_no_utilisation(cluster: Cluster, running: Running) -> None:
     cluster.set_metrics("absent")
     running.worker.sample()
@@ -131,10 +150,10 @@ def test_before_the_first_list_is_complete_there_is_no_sample(kube: Kube, proces
 
 
 def test_collections_are_counted_by_how_they_went(cluster: Cluster, kube: Kube, run_dir: Path) -> None:
-    queue = MemoryQueue(Limits(total_bytes=1300))
+    queue = MemoryQueue(Limits(total_bytes=8000))
     running = Running(cluster, kube, process_of(run_dir, queue))
     before = {result: counted("metrics_collections_total", result=result) for result in ("success", "failed")}
-    queue.put("results", [("r", json.dumps("x" * 1200).encode())])
+    queue.put("results", [("r", json.dumps("x" * 7900).encode())])
     with pytest.raises(QueueRefused):
         running.worker.sample()
     queue.ack([message.id for message in queue.lease(["results"], 1, 60)])
