@@ -123,6 +123,18 @@ class Limits:
         """The types of task that are taken at all."""
         return [] if self.read_only else sorted(self.allowed_types)
 
+    def words(self) -> dict[str, str]:
+        """The limits that are set, by their variables, as the owner would write them."""
+        found = {}
+        for variable, entry in _KEYS.items():
+            value = getattr(self, entry.name)
+            if value != entry.default:
+                parts = sorted(value) if isinstance(value, frozenset) else value
+                separator = "; " if variable == "MAINTENANCE_WINDOWS" else ","
+                listed = isinstance(parts, list | tuple)
+                found[variable] = separator.join(map(str, parts)) if listed else str(value).lower()
+        return found
+
     def current(self) -> Limits:
         """The limits as they are now: those of the mounted keys, and the variables' where there is no key.
 
@@ -156,6 +168,11 @@ class Limits:
 def key_of(variable: str) -> str:
     """The ConfigMap key of a limit: ``MAX_CORDONED_NODES`` is ``max-cordoned-nodes``."""
     return variable.lower().replace("_", "-")
+
+
+def variable_of(key: str) -> str:
+    """The variable that a ConfigMap key stands for."""
+    return key.upper().replace("-", "_")
 
 
 _KEYS: Mapping[str, Any] = {

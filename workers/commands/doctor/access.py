@@ -43,7 +43,7 @@ RULES = (
 """SPEC section 4, and the opt-in components of the bundle."""
 
 
-def check_access(kube: Kube, inside: bool, events_wanted: bool) -> Iterator[Finding]:
+def check_access(kube: Kube, inside: bool, events_wanted: bool, read_only: bool = False) -> Iterator[Finding]:
     """Whether the agent's ServiceAccount may do what it needs to.
 
     Inside the pod we ask about ourselves; from a laptop about the ServiceAccount, or it would be the wrong user.
@@ -55,15 +55,17 @@ def check_access(kube: Kube, inside: bool, events_wanted: bool) -> Iterator[Find
             advice = "ask as someone who may create subjectaccessreviews, or run the doctor in the pod"
             yield unknown("rbac", f"what {ACCOUNT} may do cannot be asked: {error}", "" if inside else advice)
             return
-        yield verdict_on(rule, denied, events_wanted)
+        yield verdict_on(rule, denied, events_wanted, read_only)
 
 
-def verdict_on(rule: Rule, denied: Sequence[str], events_wanted: bool = False) -> Finding:
+def verdict_on(rule: Rule, denied: Sequence[str], events_wanted: bool = False, read_only: bool = False) -> Finding:
     """What it means that these of the rule's verbs are denied."""
     what = f"{', '.join(rule.verbs)} {rule.resource}" + (f" ({rule.group})" if rule.group else "")
     if not denied:
         return ok("rbac", what)
     missing = f"not allowed: {', '.join(denied)} {rule.resource}" + (f" ({rule.group})" if rule.group else "")
+    if read_only and set(rule.verbs).isdisjoint(_READ):
+        return ok("rbac", f"{missing}; the agent is read-only")
     if rule.component == "kubernetes-events" and events_wanted:
         return warn("rbac", f"{missing}, but KUBERNETES_EVENTS is true", "apply the component kubernetes-events")
     if rule.component:

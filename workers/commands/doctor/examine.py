@@ -16,6 +16,7 @@ from workers.commands.doctor.central import check_central
 from workers.commands.doctor.cluster import check_api_server, check_bundle, check_pod, check_usage
 from workers.commands.doctor.findings import Finding, Verdict, fail, ok, unknown, warn
 from workers.commands.doctor.laptop import settings_from_cluster
+from workers.commands.doctor.limits import check_admission, check_limits
 
 _PATIENCE = 5.0
 """Seconds for each group of questions to the API server; in a cluster that is well all take less than one."""
@@ -31,6 +32,9 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     for finding, found in _settings(environ, kube, inside):
         settings = found or settings
         yield finding
+    if settings is not None:
+        limits = settings.tasks.limits.current()
+        yield from _guarded("limits", lambda: check_limits(limits))
     answers = True
     for finding in _guarded("kubernetes api", lambda: check_api_server(kube)):
         answers = answers and (finding.topic, finding.verdict) != ("kubernetes api", Verdict.FAIL)
@@ -38,7 +42,9 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     if answers:
         events_wanted = settings is not None and settings.tasks.kubernetes_events
         yield from _guarded("bundle", lambda: check_bundle(kube, inside))
-        yield from _guarded("rbac", lambda: check_access(kube, inside, events_wanted))
+        read_only = settings is not None and settings.tasks.limits.current().read_only
+        yield from _guarded("rbac", lambda: check_access(kube, inside, events_wanted, read_only))
+        yield from _guarded("admission limits", lambda: check_admission(kube, inside))
         yield from _guarded("metrics.k8s.io", lambda: check_usage(kube))
     else:
         yield unknown("bundle, rbac", "not looked at: the API server does not answer")

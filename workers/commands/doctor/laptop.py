@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from shared import config
 from shared.basics.errors import AgentError, ConfigurationError
 from shared.config import Settings
+from shared.config.limits import KEYS, variable_of
 from shared.kube.connection import Kube
 from workers.commands.doctor.cluster import CONFIG_MAP, SECRET
 from workers.commands.doctor.findings import Finding, fail, ok, unknown
@@ -29,6 +30,7 @@ def settings_from_cluster(kube: Kube, environ: Mapping[str, str]) -> Iterator[tu
     try:
         data = json.loads(kube.get(CONFIG_MAP)).get("data") or {}
         values.update({variable: data[key] for key, variable in _VARIABLES.items() if key in data})
+        values.update({variable_of(key): data[key] for key in KEYS if key in data})
         yield ok("settings", "read from the ConfigMap cloudoptim-client-config"), None
         encoded = (json.loads(kube.get(SECRET)).get("data") or {}).get("api-key", "")
         values["CENTRAL_API_KEY"] = base64.b64decode(encoded).decode()

@@ -69,3 +69,10 @@ def test_where_it_cannot_be_asked_that_is_said_once(tmp_path: Path) -> None:
     assert finding.verdict is Verdict.UNKNOWN
     assert 'cannot create resource "subjectaccessreviews"' in finding.detail
     assert "run the doctor in the pod" in finding.advice
+
+
+def test_a_read_only_agent_may_be_denied_every_write_and_no_read() -> None:
+    for rule in RULES:
+        verdict = verdict_on(rule, [*rule.verbs], read_only=True).verdict
+        reads = rule.component == "" and "list" in rule.verbs
+        assert (verdict is not Verdict.OK) == reads
