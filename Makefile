@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 TOOLS := $(VENV)/tools/.installed
 
-.PHONY: demo test lint types audit tools container-test soak check docs chart prices clean
+.PHONY: demo test lint types audit tools container-test soak check docs chart prices lock clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
@@ -41,6 +41,9 @@ prices: ## rebuild the shipped price table from the lists in PRICE_LISTS=../pric
 	$(PYTHON) -m venv .venv-prices
 	.venv-prices/bin/pip install --quiet --no-deps -r scripts/prices/requirements.txt
 	.venv-prices/bin/python -m scripts.build_prices $(PRICE_LISTS)
+
+lock: ## renew constraints.txt (Python 3.12)
+	scripts/container/lock.sh
 
 audit: ## known vulnerabilities in what the image installs
 	PYTHON=$(PYTHON) scripts/audit.sh

@@ -10,11 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.image import DockerImage
 
+from shared import __version__
 from tests.container.bundle import fill_in, rbac, render
 from tests.container.kubelet import Account, Kubelet
 from tests.container.pod import AgentPod
@@ -74,9 +76,18 @@ def image(engine: DockerClient, base_image: str) -> str:
     """The image built from this tree, or the one of AGENT_IMAGE."""
     if given := os.environ.get("AGENT_IMAGE"):
         return given
-    tag = "cloudoptim/client-agent:test"
-    arguments = {"BASE_IMAGE": base_image}
-    DockerImage(ROOT, tag=tag, clean_up=False, buildargs=arguments, network_mode="host", rm=True).build()
+    return build(base_image, "cloudoptim/client-agent:test")
+
+
+def build(base_image: str, tag: str, **options: Any) -> str:
+    """The tag of the image, built from this tree as a release is."""
+    arguments = {
+        "BASE_IMAGE": base_image,
+        "VERSION": __version__,
+        "REVISION": "0123abc",
+        "SOURCE": "https://git.test/agent",
+    }
+    DockerImage(ROOT, tag=tag, clean_up=False, buildargs=arguments, network_mode="host", rm=True, **options).build()
     return tag
 
 
@@ -110,12 +121,14 @@ def central() -> Iterator[Central]:
 
 @pytest.fixture(scope="module")
 def new_pod(image: str, account: Account, central: Central, tmp_path_factory: pytest.TempPathFactory) -> NewPod:
-    """Makes a pod of the bundle with these lines in config.env and this key."""
+    """Makes a pod of the bundle with these lines in config.env, this key and these components beside the usual ones."""
 
-    def new(config: Mapping[str, str] | None = None, api_key: str = "demo-key") -> AgentPod:
+    def new(
+        config: Mapping[str, str] | None = None, api_key: str = "demo-key", components: tuple[str, ...] = ()
+    ) -> AgentPod:
         scratch = tmp_path_factory.mktemp("pod")
         values = {"central-server-url": central.url, **INTERVALS, **(config or {})}
-        bundle = fill_in(scratch / "k8s", values, api_key, COMPONENTS)
+        bundle = fill_in(scratch / "k8s", values, api_key, (*COMPONENTS, *components))
         return AgentPod(Kubelet(render(bundle), account, scratch), image)
 
     return new

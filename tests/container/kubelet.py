@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 from tests.container.bundle import Object, one
 from tests.sim.kube.quantities import parse
 
+_RANGE = 1000680000
+"""The first of the users and groups that OpenShift keeps for a namespace, for a pod that names none."""
+
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -39,7 +42,7 @@ class Kubelet:
         self._folder = folder
         self._spec: Object = one(objects, "Deployment")["spec"]["template"]["spec"]
         self._agent: Object = self._spec["containers"][0]
-        self._group: int = self._spec["securityContext"]["fsGroup"]
+        self._group: int = self._spec["securityContext"].get("fsGroup", _RANGE)
         self._fields = {
             "metadata.name": "cloudoptim-agent-7d4b9c-x2x9z",
             "metadata.namespace": "kube-system",
@@ -58,7 +61,7 @@ class Kubelet:
         )
         memory = int(parse(limits["memory"]))
         return {
-            "user": f"{pod['runAsUser']}:{pod['runAsGroup']}",
+            "user": f"{pod.get('runAsUser', _RANGE)}:{pod.get('runAsGroup', 0)}",
             "group_add": [str(self._group)],
             "read_only": own["readOnlyRootFilesystem"],
             "cap_drop": own["capabilities"]["drop"],

@@ -134,9 +134,7 @@ def test_pauses_by_the_mounted_key(agent: AgentPod, central: Central) -> None:
 def test_key_rotates_without_a_restart(agent: AgentPod, central: Central) -> None:
     central.keys.add("rotated-key")
     agent.kubelet.write("secret", "api-key", "rotated-key")
-    central.ledger.wait(
-        lambda: central.ledger.of("heartbeat")[-1].headers["Authorization"] == "Bearer rotated-key", timeout=30
-    )
+    central.ledger.wait(lambda: central.ledger.of("heartbeat")[-1].headers["Authorization"] == "Bearer rotated-key")
     central.keys.discard("demo-key")
     seen = len(central.ledger.of("heartbeat"))
     central.ledger.wait(lambda: len(central.ledger.of("heartbeat")) > seen + 1)
@@ -176,6 +174,16 @@ def test_sigterm_stops_in_order_and_in_time(new_pod: NewPod, central: Central, f
     assert [arrival for arrival in its if arrival.call == "metrics" and arrival.at > asked], "the final snapshot"
 
 
+def test_runs_as_whoever_openshift_says(new_pod: NewPod) -> None:
+    """restricted-v2 gives it a user that no file knows, in the group 0, and an fsGroup of its own."""
+    with new_pod(components=("openshift",)) as agent:
+        agent.wait_ready()
+        status, text = agent.execute("cat", "/proc/1/status")
+        assert (status, "Uid:\t1000680000\t" in text, "Gid:\t0\t" in text) == (0, True, True)
+        assert agent.execute("supervisorctl", "status")[0] == 0
+        assert agent.stray_lines() == []
+
+
 def test_a_refused_key_ends_the_pod_and_says_why(new_pod: NewPod) -> None:
     with new_pod(api_key="not-the-key") as agent:
         assert agent.wait() == EXIT_UNAUTHORIZED
@@ -197,6 +205,8 @@ def test_is_healthy_to_kubelet_and_engine(agent: AgentPod, engine: DockerClient,
     assert (status, json.loads(body)["status"]) == (200, "healthy")
     check = engine.client.images.get(image).attrs["Config"]["Healthcheck"]["Test"]
     assert agent.execute(*check[1:]) == (0, "")
+    through_a_proxy = ("env", "http_proxy=http://127.0.0.1:1", "HTTP_PROXY=http://127.0.0.1:1")
+    assert agent.execute(*through_a_proxy, *check[1:]) == (0, ""), "the loopback is nobody's to carry"
 
 
 def test_doctor_finds_nothing_wrong(agent: AgentPod, cluster: Cluster) -> None:
