@@ -6,13 +6,17 @@ dictionary of its node, under a hash of its name: some 90 bytes a pod.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Container, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from shared.kube.objects import Meta, Struct
 from shared.kube.resources import (
+    CPU,
+    MEMORY,
     Amount,
+    Needs,
     ResourceSpec,
     ResourceStatus,
     cpu_and_memory,
@@ -120,7 +124,7 @@ class PodTotals:
         Pods of a node that is gone run no more, and Kubernetes deletes them presently: they count nowhere. Requests
         and limits are those on ``machines`` only: what is no machine has no capacity to set aside.
         """
-        sums = self._sums.copy()
+        sums = copy.deepcopy(self._sums)
         for node, pods in self._nodes.items():
             if node == _UNBOUND or node in machines:
                 continue
@@ -135,15 +139,12 @@ class PodTotals:
         if phase in _ENDED or not pod.spec.node_name:
             return Work(Shape(phase), None)
         requests = pod_requests(pod.spec, pod.status)
-        pieces = tuple(sorted((name, count) for name, count in requests.items() if count and is_accelerator(name)))
-        limits = cpu_and_memory(pod_limits(pod.spec, pod.status))
+        limits = pod_limits(pod.spec, pod.status)
         cause = cause_of(pod.metadata, pod.spec.node_name, self._cost_labels)
-        return Work(Shape(phase, cpu_and_memory(requests), limits, pieces), cause)
+        return Work(Shape(phase, cpu_and_memory(requests), cpu_and_memory(limits), _pieces(requests)), cause)
 
     def _hold(self, work: Work) -> Work:
-        if work not in self._works:
-            work = Work(self._shapes.take(work.shape), work.cause)
-        held = self._works.take(work)
+        held = self._works.take(Work(self._shapes.take(work.shape), work.cause))
         self._sums.count(held.shape, 1)
         self._sums.set_aside(held.shape, 1)
         return held
@@ -151,8 +152,8 @@ class PodTotals:
     def _let_go(self, work: Work) -> None:
         self._sums.count(work.shape, -1)
         self._sums.set_aside(work.shape, -1)
-        if self._works.drop(work):
-            self._shapes.drop(work.shape)
+        self._works.drop(work)
+        self._shapes.drop(work.shape)
 
     def _take_from(self, node: str, key: int) -> bool:
         """Remove a pod from ``node``; whether it was there."""
@@ -172,32 +173,42 @@ def key_of(namespace: str, name: str) -> int:
     return hash((namespace, name))
 
 
+def _pieces(requests: Needs) -> tuple[tuple[str, int], ...]:
+    extended = [name for name in requests if name not in (CPU, MEMORY)]
+    return tuple(sorted((name, requests[name]) for name in extended if is_accelerator(name) and requests[name]))
+
+
+class _Copy(Generic[T]):
+    __slots__ = ("holders", "value")
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+        self.holders = 0
+
+
 class _Held(Generic[T]):
     """Values that many hold: one copy of each, for as long as somebody holds it."""
 
     def __init__(self) -> None:
-        self._copies: dict[T, T] = {}
-        self._holders: dict[T, int] = {}
-
-    def __contains__(self, value: T) -> bool:
-        return value in self._copies
+        self._copies: dict[T, _Copy[T]] = {}
 
     def __len__(self) -> int:
         return len(self._copies)
 
     def take(self, value: T) -> T:
         """The copy to hold."""
-        copy = self._copies.setdefault(value, value)
-        self._holders[copy] = self._holders.get(copy, 0) + 1
-        return copy
+        held = self._copies.get(value)
+        if held is None:
+            held = self._copies[value] = _Copy(value)
+        held.holders += 1
+        return held.value
 
-    def drop(self, value: T) -> bool:
-        """Hold it no more; whether that was the last."""
-        self._holders[value] -= 1
-        if self._holders[value]:
-            return False
-        del self._holders[value], self._copies[value]
-        return True
+    def drop(self, value: T) -> None:
+        """Hold it no more."""
+        held = self._copies[value]
+        held.holders -= 1
+        if not held.holders:
+            del self._copies[value]
 
 
 class _Sums:
@@ -206,23 +217,22 @@ class _Sums:
     def __init__(self) -> None:
         self.pods = 0
         self.phases: Counter[str] = Counter()
-        self.requests = _NOTHING
-        self.limits = _NOTHING
+        self._cpu = self._memory = self._cpu_limit = self._memory_limit = 0
 
-    def copy(self) -> _Sums:
-        other = _Sums()
-        other.pods, other.phases = self.pods, self.phases.copy()
-        other.requests, other.limits = self.requests, self.limits
-        return other
+    @property
+    def requests(self) -> Amount:
+        return Amount(self._cpu, self._memory)
+
+    @property
+    def limits(self) -> Amount:
+        return Amount(self._cpu_limit, self._memory_limit)
 
     def count(self, shape: Shape, sign: int) -> None:
         self.pods += sign
         self.phases[shape.phase] += sign
 
     def set_aside(self, shape: Shape, sign: int) -> None:
-        self.requests = _plus(self.requests, shape.requests, sign)
-        self.limits = _plus(self.limits, shape.limits, sign)
-
-
-def _plus(total: Amount, part: Amount, sign: int) -> Amount:
-    return Amount(total.cpu + sign * part.cpu, total.memory + sign * part.memory)
+        self._cpu += sign * shape.requests.cpu
+        self._memory += sign * shape.requests.memory
+        self._cpu_limit += sign * shape.limits.cpu
+        self._memory_limit += sign * shape.limits.memory

@@ -16,7 +16,7 @@ from workers.metrics.allocation.shares import Measured, Shares, shares_of
 from workers.metrics.allocation.told import allocation
 from workers.metrics.causes import Cause
 from workers.metrics.nodes import NodeTotals
-from workers.metrics.pods import Pod
+from workers.metrics.pods import Pod, key_of
 
 
 def nodes_of(*names: str) -> NodeTotals:
@@ -79,6 +79,22 @@ def test_only_what_changed_is_divided_anew(monkeypatch: pytest.MonkeyPatch) -> N
     assert divided == [1, 2, 3, 7, 2, 3]
     bill.update(nodes.nodes, {"a": 7}, pods)
     assert (bill.total, len(divided)) == (7, 6), "those that are gone are just taken off"
+
+
+def test_a_new_reading_of_usage_and_a_new_list_of_pods_are_changes_too() -> None:
+    nodes, bill = nodes_of("a"), Bill()
+    pods = totals_of(pod("p", node="a", cpu="1"), pod("q", node="a", cpu="1"))
+    bill.update(nodes.nodes, {"a": 10**9}, pods)
+    before = bill.causes.copy()
+    bill.update(nodes.nodes, {"a": 10**9}, pods, {"a": {key_of("shop", "p"): Measured(2 * 10**9, 0)}})
+    costs = [bill.causes[Cause("shop", "Pod", name)] for name in ("p", "q")]
+    assert costs[0] == pytest.approx(2 * costs[1], abs=2)
+    bill.update(nodes.nodes, {"a": 10**9}, pods)
+    assert bill.causes == before
+    relisted = totals_of(pod("q", node="a", cpu="1"))
+    relisted.changed.clear()
+    bill.update(nodes.nodes, {"a": 10**9}, relisted)
+    assert set(bill.causes) == {Cause("shop", "Pod", "q")}
 
 
 NODES = ["a", "b", "c"]
@@ -148,6 +164,10 @@ class Cluster(RuleBasedStateMachine):
     def take_a_sample(self) -> None:
         """Or rather not: what changed since the last one is on the next."""
         self.bill.update(self.nodes.nodes, self.prices, self.pods, self.usage)
+        anew = Bill()
+        anew.update(self.nodes.nodes, self.prices, self.pods, self.usage)
+        assert state(self.bill) == state(anew), "kept by difference, it is what a fresh count gives"
+        assert self.bill.total == sum(self.prices.values())
 
     @invariant()
     def parts_sum_to_the_whole(self) -> None:
@@ -157,10 +177,6 @@ class Cluster(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.take_a_sample()
-        anew = Bill()
-        anew.update(self.nodes.nodes, self.prices, self.pods, self.usage)
-        assert state(self.bill) == state(anew), "kept by difference, it is what a fresh count gives"
-        assert self.bill.total == sum(self.prices.values())
 
 
 TestAnyCluster = Cluster.TestCase
