@@ -68,7 +68,7 @@ class Cutoff:
     def __init__(self, seconds: float) -> None:
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._use)
+        self._timer = threading.Timer(seconds, self.use)
         self._timer.daemon = True
         self.used = False
         """Whether the time ran out; an answer that just ends with its connection would look complete."""
@@ -94,7 +94,8 @@ class Cutoff:
             if self.used:
                 _shut(duplicate)
 
-    def _use(self) -> None:
+    def use(self) -> None:
+        """End them now; from any thread."""
         with self._lock:
             self.used = True
             for connection in self._sockets:

@@ -56,6 +56,9 @@ class CentralClient:
         self._caller = caller
         self._clock = clock
         self._takes_gzip = False
+        self._last: Deadline | None = None
+        self._cutoff: Cutoff | None = None
+        """Of the call under way."""
         self._session = requests.Session()
         # Nothing here needs a cookie. Kept ones come back with each call until a proxy refuses its headers' size.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -99,6 +102,15 @@ class CentralClient:
         """Say goodbye. Raises NotOffered where Central has no such call."""
         self._post("deregister", "/deregister", deregistration)
 
+    def finish_by(self, deadline: Deadline) -> None:
+        """Let no further call go on beyond the ``deadline``."""
+        self._last = deadline
+
+    def sever(self) -> None:
+        """End the call that another thread waits for: it raises TemporaryError."""
+        if (cutoff := self._cutoff) is not None:
+            cutoff.use()
+
     def close(self) -> None:
         self._session.close()
 
@@ -135,7 +147,10 @@ class CentralClient:
         are not followed: they would turn a POST into a GET.
         """
         started, code = self._clock.monotonic(), "error"
-        cutoff = Cutoff(CALL_TIMEOUT)
+        seconds = CALL_TIMEOUT if self._last is None else min(CALL_TIMEOUT, self._last.remaining)
+        if not seconds:
+            raise TemporaryError(f"there is no time left for {call}")
+        self._cutoff = cutoff = Cutoff(seconds)
         try:
             with (
                 cutoff,
@@ -152,16 +167,17 @@ class CentralClient:
                 ) as response,
             ):
                 code = telemetry.code(response.status_code)
-                body = read_body(response.raw, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock), whole)
+                body = read_body(response.raw, MAX_BODY, Deadline.after(seconds, self._clock), whole)
                 if cutoff.used:
                     raise TimeoutError
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if cutoff.used:
-                raise TemporaryError(f"Central does not answer {call} whole within {CALL_TIMEOUT:g} s") from error
+                raise TemporaryError(f"Central does not answer {call} whole within {seconds:g} s") from error
             raise TemporaryError(
                 f"Central is not reachable for {call}: {self._caller.quoted(_reason(error))}"
             ) from error
         finally:
+            self._cutoff = None
             telemetry.CENTRAL_SECONDS.labels(call, code).observe(self._clock.monotonic() - started)
         if "accept-encoding" in response.headers:
             # RFC 9110 12.5.3: in an answer this says which encodings the server takes in requests.

@@ -20,15 +20,19 @@ from shared.queue.messages import (
     NULL,
     Ack,
     Bury,
+    DeadLetter,
     Entry,
+    GetDead,
     GetState,
     Lease,
     Leased,
     Message,
     Put,
     Release,
+    ReleaseAll,
     Reply,
     Request,
+    Revive,
     SetState,
     Stats,
     TopicStats,
@@ -91,6 +95,24 @@ class Queue(ABC):
     def release(self, ids: Iterable[int], delay: float = 0.0) -> None:
         """Hand leased messages out again after ``delay`` seconds."""
         self.call(Release(list(ids), delay), PATIENCE)
+
+    def release_all(self, patience: float = PATIENCE) -> None:
+        """End every lease and delay, whoever has it."""
+        self.call(ReleaseAll(), patience)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """What Central refused for good, as far as it is kept, in the order in which that happened."""
+        letters: list[DeadLetter] = []
+        more = True
+        while more:
+            reply = self.call(GetDead(letters[-1].id if letters else -1), PATIENCE)
+            letters += reply.dead
+            more = reply.more
+        return sorted(letters, key=lambda letter: letter.buried_at)
+
+    def revive(self, ids: Iterable[int]) -> int:
+        """Queue dead letters again, as far as there is room; how many were."""
+        return self.call(Revive(list(ids)), PATIENCE).revived
 
     def bury(self, ids: Iterable[int], reason: str) -> None:
         """Make messages dead letters."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from shared.basics.timing import Clock
-from shared.queue.limits import BURIED_BYTES, BURIED_KEPT, MAX_REASON
+from shared.queue.limits import AROUND, BURIED_BYTES, BURIED_KEPT, MAX_REASON, PAGE_BYTES
+from shared.queue.messages import DeadLetter, Message, encoder
 from shared.queue.spool import Spool
 
 
@@ -19,6 +22,28 @@ class DeadLetters:
             "INSERT OR REPLACE INTO buried SELECT id, topic, key, body, ?, ? FROM message WHERE id = ?",
             (reason[:MAX_REASON], self._clock.now().timestamp(), id_),
         )
+
+    def page(self, after: int) -> tuple[list[DeadLetter], bool]:
+        """Letters with ids above ``after``, no more than a page holds but always one; whether there are others."""
+        rows = self._spool.db.execute(
+            "SELECT id, topic, key, body, reason, buried_at FROM buried WHERE id > ? ORDER BY id", (after,)
+        )
+        letters: list[DeadLetter] = []
+        size = 0
+        for id_, topic, key, body, reason, at in rows:
+            size += len(body) + len(encoder.encode((key, reason))) + AROUND
+            if letters and size > PAGE_BYTES:
+                return letters, True
+            letters.append(DeadLetter(id_, topic, key, msgspec.Raw(body), reason, at))
+        return letters, False
+
+    def find(self, id_: int) -> tuple[str, Message] | None:
+        """Topic and message of a letter, if it is there."""
+        row = self._spool.db.execute("SELECT topic, key, body FROM buried WHERE id = ?", (id_,)).fetchone()
+        return None if row is None else (row[0], Message(row[1], msgspec.Raw(row[2])))
+
+    def forget(self, id_: int) -> None:
+        self._spool.db.execute("DELETE FROM buried WHERE id = ?", (id_,))
 
     def trim(self) -> None:
         """Let the oldest go that are too many, or whose bytes are."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from shared.queue.messages import (
     Ack,
     Bury,
+    GetDead,
     GetState,
     Lease,
     Put,
     Release,
+    ReleaseAll,
     Reply,
     Request,
+    Revive,
     SetState,
     Stats,
     WatchState,
@@ -35,6 +38,13 @@ def answer(store: Store, request: Request) -> Reply | None:
             store.ack(request.ids)
         elif isinstance(request, Release):
             store.release(request.ids, request.delay)
+        elif isinstance(request, ReleaseAll):
+            store.release_all()
+        elif isinstance(request, GetDead):
+            letters, more = store.dead_letters(request.after)
+            return Reply(dead=letters, more=more)
+        elif isinstance(request, Revive):
+            return Reply(revived=store.revive(request.ids))
         elif isinstance(request, Bury):
             store.bury(request.ids, request.reason)
         elif isinstance(request, SetState):

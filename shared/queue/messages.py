@@ -38,6 +38,18 @@ class Leased(msgspec.Struct, frozen=True):
     """Seconds since it was put."""
 
 
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A message that Central refused for good."""
+
+    id: int
+    topic: str
+    key: str
+    body: msgspec.Raw
+    reason: str
+    buried_at: float
+    """Epoch seconds."""
+
+
 class Entry(msgspec.Struct, frozen=True):
     """A retained value. ``version`` grows with every change of any key."""
 
@@ -78,11 +90,27 @@ class Release(msgspec.Struct, frozen=True, tag="release"):
     delay: float
 
 
+class ReleaseAll(msgspec.Struct, frozen=True, tag="release_all"):
+    """End every lease and every delay: it is the last chance of whatever waits."""
+
+
 class Bury(msgspec.Struct, frozen=True, tag="bury"):
     """The messages can never be delivered; keep the last few with the reason, for a person to look at."""
 
     ids: list[Id]
     reason: str
+
+
+class GetDead(msgspec.Struct, frozen=True, tag="dead"):
+    """A page of the dead letters whose id is above ``after``, in the order of ids."""
+
+    after: int = -1
+
+
+class Revive(msgspec.Struct, frozen=True, tag="revive"):
+    """Queue dead letters again, behind what waits, as far as there is room."""
+
+    ids: list[Id]
 
 
 class SetState(msgspec.Struct, frozen=True, tag="set"):
@@ -111,7 +139,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     """How full the queue is."""
 
 
-Request = Put | Lease | Ack | Release | Bury | SetState | GetState | WatchState | Stats
+Request = Put | Lease | Ack | Release | ReleaseAll | Bury | GetDead | Revive | SetState | GetState | WatchState | Stats
 
 
 class TopicStats(msgspec.Struct, frozen=True):
@@ -134,6 +162,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str | None = None
     """``full``, ``invalid`` or ``failed``: what sort of error."""
     leased: list[Leased] = []
+    dead: list[DeadLetter] = []
+    revived: int = 0
     entries: list[Entry] = []
     more: bool = False
     """The entries are a page with others behind it."""

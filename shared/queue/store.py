@@ -17,7 +17,7 @@ from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.queue.errors import InvalidRequest, NoRoom, QueueFull, SpoolCorrupt
 from shared.queue.fill import Fills
 from shared.queue.limits import Limits
-from shared.queue.messages import Entry, Leased, Message, TopicStats
+from shared.queue.messages import DeadLetter, Entry, Leased, Message, TopicStats
 from shared.queue.retained import Retained
 from shared.queue.spool import Spool
 from shared.queue.topics import Topics
@@ -57,6 +57,17 @@ class Store:
 
     def release(self, ids: Iterable[int], delay: float) -> None:
         self._topics.release(ids, delay)
+
+    def release_all(self) -> None:
+        self._topics.release_all()
+
+    def dead_letters(self, after: int) -> tuple[list[DeadLetter], bool]:
+        """A page of the dead letters with ids above ``after``; whether there are more."""
+        return self._topics.dead_letters(after)
+
+    def revive(self, ids: Iterable[int]) -> int:
+        """Queue dead letters again; how many were. Raises NoRoom."""
+        return self._topics.revive(ids)
 
     def bury(self, ids: Iterable[int], reason: str) -> None:
         self._topics.bury(ids, reason)
@@ -129,7 +140,7 @@ class Store:
         lost, state = self._fills.snapshot(), self._retained.snapshot()
         try:
             self._spool.begin_anew()
-            self._topics.forget_leases()
+            self._topics.release_all()
             self._fills.begin_anew(lost)
             self._retained.write_anew(state)
             self.commit()

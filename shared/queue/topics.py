@@ -12,7 +12,7 @@ from shared.queue.dead import DeadLetters
 from shared.queue.errors import InvalidRequest, NoRoom
 from shared.queue.fill import Fills
 from shared.queue.limits import AROUND, DROPPED_FOR, LEASE_BYTES, MAX_MESSAGE, Limits, check_key, check_topic
-from shared.queue.messages import TOPICS, Leased, Message, TopicStats
+from shared.queue.messages import TOPICS, DeadLetter, Leased, Message, TopicStats
 from shared.queue.spool import Spool
 
 _IDS = {topic: range(number << 56, (number + 1) << 56) for number, topic in enumerate(TOPICS)}
@@ -111,6 +111,36 @@ class Topics:
             if id_ in self._held:
                 self._held[id_] = self._clock.monotonic() + delay
 
+    def release_all(self) -> None:
+        """End all leases and delays."""
+        self._held.clear()
+
+    def dead_letters(self, after: int) -> tuple[list[DeadLetter], bool]:
+        """A page of the dead letters; whether there are more."""
+        return self._dead.page(after)
+
+    def revive(self, ids: Iterable[int]) -> int:
+        """Queue dead letters again, as far as there is room; how many were.
+
+        Raises:
+            NoRoom: there is none for the first of them; nothing was done.
+        """
+        revived = 0
+        for id_ in ids:
+            found = self._dead.find(id_)
+            if found is None:
+                continue
+            topic, message = found
+            try:
+                self.put(topic, [message])
+            except NoRoom:
+                if not revived:
+                    raise
+                break
+            self._dead.forget(id_)
+            revived += 1
+        return revived
+
     def bury(self, ids: Iterable[int], reason: str) -> None:
         """Move messages to the dead letters."""
         for id_ in ids:
@@ -134,10 +164,6 @@ class Topics:
             ).fetchone() or (now,)
             stats[topic] = TopicStats(fill.depth, fill.bytes, max(0.0, now - oldest), fill.dropped, fill.buried)
         return stats
-
-    def forget_leases(self) -> None:
-        """The spool is a new one."""
-        self._held.clear()
 
     def _highest_id(self) -> int:
         """The highest number in use, whatever its topic."""

@@ -40,6 +40,8 @@ class Heartbeat(Outgoing):
     """Messages waiting to be delivered, by topic."""
     dropped: dict[str, int]
     """Messages lost for want of room since the spool began, by topic."""
+    dead_letters: dict[str, int]
+    """Messages that Central refused for good since the spool began, by topic."""
 
 
 class Deregistration(Outgoing):

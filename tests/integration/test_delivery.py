@@ -19,6 +19,7 @@ from tests.sim.central.faults import Fault
 from tests.sim.central.ledger import Arrival
 from tests.sim.central.server import Central
 from tests.sim.kube.cluster import Cluster
+from workers.commands.__main__ import main
 from workers.heartbeat.delivery import BATCH_BYTES, BATCH_MESSAGES
 
 QUIET = {"TASK_POLL_INTERVAL_SECONDS": "60", "METRICS_POLL_INTERVAL_SECONDS": "3600", "HEARTBEAT_INTERVAL_SECONDS": "1"}
@@ -263,6 +264,27 @@ def test_what_is_refused_for_good_is_a_counted_dead_letter_and_blocks_nothing(up
     uplink.agent.wait(lambda: uplink.agent.metric(counter) == before + 1)
     (said,) = [line["message"] for line in uplink.agent.log("heartbeat") if f"refused-{status}" in line["message"]]
     assert f'Central answered {status} to result: "no such task"' in said
+
+
+def test_a_dead_letter_can_be_looked_at_and_sent_again(
+    uplink: Uplink, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uplink.central.fault("result", status=409, body=b'{"error": "not now"}', times=1)
+    mark = uplink.mark
+    uplink.put_results("to-be-revived")
+    uplink.wait_empty()
+    for name, value in uplink.agent.env.items():
+        monkeypatch.setenv(name, value)
+    assert main(["dead-letters"]) == 0
+    shown = capsys.readouterr().out
+    assert "to-be-revived" in shown
+    assert 'Central answered 409 to result: {"error": "not now"}' in shown
+    uplink.agent.wait(lambda: uplink.since(uplink.mark - 1, "heartbeat"))
+    assert uplink.since(mark, "result") == []
+    assert main(["dead-letters", "--retry"]) == 0
+    uplink.wait_empty()
+    assert "to-be-revived" in [arrival.task_id for arrival in uplink.since(mark, "result")]
+    uplink.agent.wait(lambda: uplink.central.ledger.of("heartbeat")[-1].body["dead_letters"]["results"] >= 1)
 
 
 def test_a_batch_that_is_too_large_goes_in_parts_and_what_is_too_large_alone_is_buried(uplink: Uplink) -> None:

@@ -99,7 +99,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Commands, not workers: they look at everything from outside.
     "workers.commands": set(),
     "workers.commands.doctor": {*ADAPTERS, "shared.config", "shared.process.identity", "shared.process.programs"},
-    "workers.commands.__main__": {"shared.config", "shared.process.supervise", "workers.commands.doctor"},
+    "workers.commands.dead_letters": {"shared.queue"},
+    "workers.commands.__main__": {
+        "shared.config",
+        "shared.process.supervise",
+        "shared.queue",
+        "workers.commands.dead_letters",
+        "workers.commands.doctor",
+    },
     "workers": set(),
 }
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from shared import __version__
-from shared.basics.errors import EXIT_CONFIG, ConfigurationError
+from shared.basics.errors import EXIT_CONFIG, AgentError, ConfigurationError
 
 WORKERS = ("health", "heartbeat", "event_watcher", "metrics", "task_runner")
 _CONF = "supervisord.conf"
@@ -24,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     run_parser.add_argument("-c", "--configuration", type=Path, help=f"default: {_CONF} here or beside the code")
     doctor_parser = commands.add_parser("doctor", help="check the whole installation, and say what to do")
     doctor_parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    dead_parser = commands.add_parser("dead-letters", help="show what Central refused for good, and send it again")
+    dead_parser.add_argument("--retry", action="store_true", help="queue all of them again")
+    dead_parser.add_argument("--json", action="store_true", help="print them whole, one JSON object a line")
     commands.add_parser("version", help="print the version")
     arguments = parser.parse_args(argv)
     if arguments.command == "version":
@@ -31,7 +34,28 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if arguments.command == "doctor":
         return doctor(arguments.json)
+    if arguments.command == "dead-letters":
+        return dead_letters(arguments.retry, arguments.json)
     return run(arguments.configuration)
+
+
+def dead_letters(retry: bool, in_json: bool) -> int:
+    """Print the dead letters of the agent in this pod; 1 when its queue does not answer."""
+    from shared import config
+    from shared.queue.client import QueueClient
+    from workers.commands import dead_letters as command
+
+    try:
+        queue = QueueClient(config.load(os.environ).agent.queue_socket)
+        try:
+            for line in command.dead_letters(queue, retry, in_json):
+                print(line)
+        finally:
+            queue.disconnect()
+    except AgentError as error:
+        print(f"cloudoptim-agent: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def doctor(in_json: bool) -> int:

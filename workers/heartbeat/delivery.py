@@ -41,6 +41,12 @@ PARKED_SECONDS = 300.0
 GIVE_UP_SECONDS = 3600.0
 """A message that something before Central refuses for so long, while others of its kind go, is given up after all."""
 
+LAST_PAUSE = 2.0
+"""Seconds until a message that fails is tried again when all that is left are the last deliveries."""
+
+LAST_FAILURES = 3
+"""Failures in a row after which these pause: it is not one message, and ten thousand would be a storm."""
+
 FIRST_ASIDE, LONGEST_ASIDE = 10.0, 60.0
 """Seconds a topic is set aside when the next message fails as well, doubling: it is its call that does not work."""
 
@@ -71,6 +77,10 @@ class Delivery:
         """When a delivery of a topic last succeeded (monotonic)."""
         self._forgiven = False
         """Whether to count failures anew; said by another thread, so done by this one."""
+        self._hurried = False
+        self._end: Deadline | None = None
+        """When the last deliveries must be over."""
+        self._failures_in_a_row = 0
         self._answered = clock.monotonic()
         """When Central last took a call that is no delivery (monotonic)."""
         self._unconfirmed: list[str] = []
@@ -84,9 +94,22 @@ class Delivery:
         """Central did not take another call either: what failed so far need not be at fault itself."""
         self._forgiven = True
 
-    def try_all(self) -> None:
-        """It is the last chance: nothing is set aside any longer, but for single messages."""
+    def hurry(self) -> None:
+        """End what another thread delivers, after the present call, for which Central gets no more time."""
+        self._hurried = True
+        self._client.sever()
+
+    def last_chance(self, end: Deadline) -> None:
+        """Everything is tried until the ``end``, whatever was set aside, and no failure holds up what is behind it."""
+        self._hurried = False
+        self._failures_in_a_row = 0
+        self._end = end
         self._aside.clear()
+        self._client.finish_by(end)
+        try:
+            self._queue.release_all()
+        except AgentError as error:
+            _logger.warning("what is set aside may stay so: %s", error)
 
     def deliver_next(self, wait: float, within: float = PASS_SECONDS) -> bool:
         """Deliver what a lease hands out; whether there was anything within ``wait`` seconds.
@@ -110,7 +133,7 @@ class Delivery:
             undelivered = {message.id for message in waiting}
             pending = deque[Sequence[Leased]](_batches(waiting, self._unconfirmed))
             end = Deadline.after(within, self._clock)
-            while pending and not end.expired and not self._is_aside(pending[0][0].topic):
+            while pending and not end.expired and not self._hurried and not self._is_aside(pending[0][0].topic):
                 batch = pending.popleft()
                 parts = self._deliver(batch)
                 pending.extendleft(reversed(parts))
@@ -155,6 +178,7 @@ class Delivery:
         except Exception as error:  # A bug of ours in one message must not hold up those behind it.
             _logger.exception("cannot send %s", batch[0].key)
             return self._set_back(batch, TemporaryError(f"{type(error).__name__}: {error}"))
+        self._failures_in_a_row = 0
         telemetry.DELIVERIES.labels(topic, "delivered").inc(len(batch))
         self._acknowledge(batch)
         self._forget_failures(batch)
@@ -218,6 +242,9 @@ class Delivery:
         """
         now, topic = self._clock.monotonic(), batch[0].topic
         telemetry.DELIVERIES.labels(topic, "retried").inc()
+        if self._end is not None:
+            self._put_off(batch, error)
+            return []
         self._unconfirmed = [message.key for message in batch]
         if self._forgiven:
             self._forgiven = False
@@ -244,6 +271,15 @@ class Delivery:
             self._aside[topic] = (now + max(pause, getattr(error, "delay", None) or 0.0), pause)
             _logger.warning("Central takes heartbeats and no %s; going on with the others for %d s", topic, pause)
         return []
+
+    def _put_off(self, batch: Sequence[Leased], error: TemporaryError | AuthenticationError) -> None:
+        """Let the others have their last try before this batch has another."""
+        _logger.warning("cannot send %s at the end: %s", batch[0].key, error)
+        self._queue.release([message.id for message in batch], LAST_PAUSE)
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row == LAST_FAILURES:
+            self._failures_in_a_row = 0
+            raise error
 
     def _park(self, batch: Sequence[Leased], error: AgentError, others_go: bool) -> None:
         _logger.warning("parking %d of %s for %d s: %s", len(batch), batch[0].topic, PARKED_SECONDS, error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from shared import __version__
@@ -28,14 +30,25 @@ _ASK_AGAIN_SECONDS = 300.0
 _WAIT = 1.0
 """Seconds to wait for something to deliver; a stop waits that long for the loop to look up."""
 
+_CLOSE_SECONDS = 17.0
+"""How long the end may take, the goodbye included: below stopwaitsecs 20."""
+
 _FLUSH_SECONDS = 12.0
-"""How long the last deliveries may take; with the deregistration, below stopwaitsecs 20."""
+"""How long the last deliveries may take of that."""
+
+_UNDER_WAY_SECONDS = 3.0
+"""How long what is under way then may take before it is cut: a half-open connection would take all the rest."""
+
+_LAST_LOOK = 0.5
+"""Seconds between two looks at what is left."""
 
 _logger = logging.getLogger(__name__)
 
 
 class HeartbeatWorker(Worker):
     """Has two connections to Central, so that a slow delivery never delays a heartbeat."""
+
+    _pause: Callable[[float], None] = staticmethod(time.sleep)
 
     def __init__(self, process: Process, client: CentralClient, delivery: Delivery) -> None:
         self._process = process
@@ -151,6 +164,7 @@ class HeartbeatWorker(Worker):
                 "tasks_in_progress": health.get("tasks_in_progress", 0),
                 "queue_depth": {topic: fill.depth for topic, fill in stats.items()},
                 "dropped": {topic: fill.dropped for topic, fill in stats.items()},
+                "dead_letters": {topic: fill.buried for topic, fill in stats.items()},
             }
         )
 
@@ -197,34 +211,45 @@ class HeartbeatWorker(Worker):
     # -- the end ----------------------------------------------------------------------------------
 
     def close(self, pod_stopping: bool) -> None:
-        """When the pod stops: deliver what is left, then deregister as the last call Central sees."""
+        """When the pod stops: deliver what is left, say what could not be, and deregister as the last call."""
         if not pod_stopping:
             return
-        deadline = Deadline.after(_FLUSH_SECONDS, self._process.clock)
-        if not self._delivering.acquire(timeout=_FLUSH_SECONDS):
-            _logger.warning("a delivery does not end; deregistering all the same")
+        end = Deadline.after(_CLOSE_SECONDS, self._process.clock)
+        delivered = end.within(_FLUSH_SECONDS)
         self._closed = True
-        with self._calling:
-            self._flush(deadline)
-            self._deregister()
-            self._client.close()
+        if not _over(self._delivering, self._delivery.hurry, delivered):
+            _logger.warning("a delivery does not end; deregistering all the same")
+        elif not self._fatal:
+            self._flush(delivered)
+        self._say_what_is_left()
+        if not _over(self._calling, self._client.sever, end):
+            _logger.warning("a call to Central does not end; nothing is deregistered")
+            return
+        self._client.finish_by(end)
+        self._deregister()
+        self._client.close()
 
-    def _flush(self, deadline: Deadline) -> None:
-        self._delivery.try_all()
-        while not deadline.expired and not self._fatal:
+    def _flush(self, end: Deadline) -> None:
+        self._delivery.last_chance(end)
+        while not end.expired:
             try:
-                if not self._delivery.deliver_next(wait=0.0, within=deadline.remaining):
+                if self._delivery.deliver_next(wait=0.0, within=end.remaining):
+                    continue
+                if not any(fill.depth for fill in self._process.queue.stats().values()):
                     return
             except AgentError as error:
                 _logger.warning("the last deliveries fail: %s", error)
-                threading.Event().wait(min(1.0, deadline.remaining))
-        _logger.warning("messages are left undelivered: %s", self._left())
+            self._pause(min(_LAST_LOOK, end.remaining))
 
-    def _left(self) -> str:
+    def _say_what_is_left(self) -> None:
         try:
-            return ", ".join(f"{fill.depth} {topic}" for topic, fill in self._process.queue.stats().items())
+            depths = {topic: fill.depth for topic, fill in self._process.queue.stats().items()}
         except AgentError as error:
-            return str(error)
+            _logger.error("what is left undelivered cannot be said: %s", error)
+            return
+        if any(depths.values()):
+            counts = ", ".join(f"{depth} {topic}" for topic, depth in depths.items())
+            _logger.error("messages are left undelivered: %s", counts)
 
     def _deregister(self) -> None:
         if self._fatal or not self._registered:
@@ -271,3 +296,14 @@ class HeartbeatWorker(Worker):
             self._process.connected("central")
         else:
             self._process.disconnected("central", why)
+
+
+def _over(doing: threading.Lock, cut: Callable[[], None], end: Deadline) -> bool:
+    """Whether what another thread is ``doing`` is over before the ``end``, by itself or ``cut``."""
+    over = doing.acquire(timeout=min(_UNDER_WAY_SECONDS, end.remaining))
+    if not over:
+        cut()
+        over = doing.acquire(timeout=end.remaining)
+    if over:
+        doing.release()
+    return over

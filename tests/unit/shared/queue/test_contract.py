@@ -135,6 +135,64 @@ def test_a_buried_message_is_counted_and_never_handed_out_again(queue: Queue, cl
 # -- bounds ---------------------------------------------------------------------------------------
 
 
+def bury(queue: Queue, topic: str, *names: str, reason: str = "no such task") -> None:
+    queue.put(topic, messages(*names))
+    queue.bury([message.id for message in queue.lease([topic], 10, 60)], reason)
+
+
+def test_dead_letters_can_be_looked_at(queue: Queue, clock: FakeClock) -> None:
+    bury(queue, "results", "r1")
+    clock.advance(5)
+    bury(queue, "events", "e1", "e2", reason="count: not a number")
+    letters = queue.dead_letters()
+    assert [(letter.topic, letter.key, bytes(letter.body)) for letter in letters] == [
+        ("results", "r1", b'"r1"'),
+        ("events", "e1", b'"e1"'),
+        ("events", "e2", b'"e2"'),
+    ]
+    assert [letter.reason for letter in letters] == ["no such task", *["count: not a number"] * 2]
+    assert letters[1].buried_at - letters[0].buried_at == pytest.approx(5)
+
+
+def test_a_dead_letter_can_be_queued_again_and_is_no_dead_letter_then(queue: Queue) -> None:
+    bury(queue, "results", "r1", "r2")
+    queue.put("results", messages("waits"))
+    first, second = queue.dead_letters()
+    assert queue.revive([second.id, 12345]) == 1
+    assert keys(queue.lease(["results"], 10, 60)) == ["waits", "r2"]
+    assert queue.dead_letters() == [first]
+    assert queue.stats()["results"].buried == 2, "that it was refused stays counted"
+
+
+def test_more_dead_letters_than_a_page_holds_are_all_shown_and_all_revived(roomy: Queue) -> None:
+    for number in range(5):
+        roomy.put("results", [(f"r{number}", b'"%b"' % (b"x" * 900_000))])
+        (leased,) = roomy.lease(["results"], 1, 60)
+        roomy.bury([leased.id], "too large")
+    letters = roomy.dead_letters()
+    assert [letter.key for letter in letters] == [f"r{number}" for number in range(5)]
+    assert roomy.revive([letter.id for letter in letters]) == 5
+
+
+def test_what_finds_no_room_stays_a_dead_letter(queue: Queue) -> None:
+    """The fixture's queue takes five results."""
+    bury(queue, "results", "r1", "r2")
+    queue.put("results", messages("a", "b", "c", "d"))
+    assert queue.revive([letter.id for letter in queue.dead_letters()]) == 1
+    assert [letter.key for letter in queue.dead_letters()] == ["r2"]
+    with pytest.raises(QueueRefused):
+        queue.revive([letter.id for letter in queue.dead_letters()])
+    assert [letter.key for letter in queue.dead_letters()] == ["r2"]
+
+
+def test_all_that_is_held_can_be_let_go_at_once(queue: Queue) -> None:
+    queue.put("events", messages("leased", "delayed", "free"))
+    _, delayed, _ = queue.lease(["events"], 3, 60)
+    queue.release([delayed.id], 300)
+    queue.release_all()
+    assert keys(queue.lease(["events"], 10, 60)) == ["leased", "delayed", "free"]
+
+
 def test_the_oldest_of_a_full_topic_goes_and_is_counted(queue: Queue) -> None:
     queue.put("events", messages("a", "b", "c", "d", "e", "f", "g"))
     assert keys(queue.lease(["events"], 10, 60)) == ["c", "d", "e", "f", "g"]

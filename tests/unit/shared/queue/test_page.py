@@ -6,7 +6,15 @@ import re
 
 import pytest
 
+from shared.basics.logs import MAX_LINE
+from shared.basics.telemetry import LONGEST_LABEL, MOST_SERIES
+from shared.basics.throttle import BURST, PER_SECOND
+from shared.basics.transfer import MAX_HEAD
 from shared.central.client import CALL_TIMEOUT, CONNECT_TIMEOUT, GZIP_FROM, MAX_BODY, READ_TIMEOUT
+from shared.central.identity import QUOTED
+from shared.central.items import MAX_ITEMS, MAX_STEPS
+from shared.central.stream import MAX_FRAME as STREAM_FRAME
+from shared.central.stream import MAX_HANDSHAKE
 from shared.central.verdicts import LONGEST_RETRY_AFTER
 from shared.queue.broker import MAX_CONNECTIONS, SILENCE
 from shared.queue.frames import MAX_FRAME
@@ -34,12 +42,17 @@ from workers.heartbeat.delivery import (
     BATCH_MESSAGES,
     EVENTS_PAUSE,
     FIRST_ASIDE,
+    GIVE_UP_SECONDS,
+    LAST_FAILURES,
+    LAST_PAUSE,
     LEASE_SECONDS,
     LONGEST_ASIDE,
     PARKED_SECONDS,
     PASS_SECONDS,
     PATIENT_TRIES,
 )
+from workers.heartbeat.worker import _CLOSE_SECONDS, _FLUSH_SECONDS, _UNDER_WAY_SECONDS
+from workers.task_runner.intake import MAX_PAYLOAD, MAX_TASK
 
 PAGE = (ROOT / "docs" / "reliability.md").read_text()
 KIB, MIB = 1024, 1024 * 1024
@@ -74,6 +87,33 @@ WAITING = Limits().messages
             "a call to Central",
             f"{CONNECT_TIMEOUT:g} s to connect, {READ_TIMEOUT:g} s of silence, {CALL_TIMEOUT:g} s in all,"
             f" {MAX_BODY // MIB} MiB of answer",
+        ),
+        ("status line and headers of an answer, of Central or the API server", f"{MAX_HEAD // KIB} KiB"),
+        ("the answer to the stream's handshake, with its body", f"{MAX_HANDSHAKE // KIB} KiB"),
+        (
+            "tasks of one poll, or of one frame of the stream",
+            f"{MAX_BODY // MIB} MiB and {MAX_ITEMS:,} tasks; {STREAM_FRAME // MIB} MiB and {MAX_ITEMS:,} tasks",
+        ),
+        (
+            "items of a poll or a frame that are no tasks",
+            f"looked at without being decoded, for {MAX_STEPS:,} brackets, braces and quotes in all",
+        ),
+        ("a task as Central wrote it", f"{MAX_PAYLOAD // KIB} KiB, and {MAX_TASK // KIB} KiB once it is read"),
+        (
+            "log lines of one place in the code, of one process",
+            f"{BURST:,} at once, then {PER_SECOND:g} a second; {MAX_LINE // KIB} KiB each",
+        ),
+        ("label values of one metric", f"{MOST_SERIES} combinations of {LONGEST_LABEL} characters each"),
+        ("what is quoted of an answer", f"{QUOTED} characters, without the key"),
+        ("the last deliveries when the pod stops", f"{_FLUSH_SECONDS:g} s, {_CLOSE_SECONDS:g} s with the goodbye"),
+        ("a call that is under way when the pod stops", f"{_UNDER_WAY_SECONDS:g} s"),
+        (
+            "a message that fails at the end",
+            f"tried again after {LAST_PAUSE:g} s, with a pause after {LAST_FAILURES} in a row",
+        ),
+        (
+            "a message that something before Central refuses",
+            f"for {GIVE_UP_SECONDS:g} s, while others of its kind go",
         ),
         ("bodies that are compressed", f"from {GZIP_FROM // KIB} KiB, when Central says `Accept-Encoding: gzip`"),
         ("`Retry-After`", f"obeyed up to {LONGEST_RETRY_AFTER:g} s"),

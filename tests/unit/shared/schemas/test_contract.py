@@ -52,6 +52,7 @@ FIELDS: dict[type[BaseModel], list[str]] = {
         "tasks_in_progress",
         "queue_depth",
         "dropped",
+        "dead_letters",
     ],
     ClusterEvent: [
         "event_id",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -13,77 +12,18 @@ from typing import Any
 import pytest
 
 from shared.basics.errors import EXIT_UNAUTHORIZED, AuthenticationError, PermanentError, TemporaryError
-from shared.central.client import CentralClient
-from shared.central.identity import Caller
-from shared.process.lifecycle import Process
 from shared.process.programs import SupervisorUnavailable
 from shared.process.refusals import CONFIRM_SECONDS, Refusal, refusals
 from shared.process.state import CLUSTER, HEALTH, REFUSED, REGISTRATION
-from shared.queue.client import value
-from shared.queue.memory import MemoryQueue
 from tests.sim.central.server import Central
 from tests.unit.conftest import FakeClock, counted, process_of
 from tests.unit.workers.conftest import FakeSupervisord
 from tests.unit.workers.event_watcher.conftest import occurrence
+from tests.unit.workers.heartbeat.conftest import FACTS, HEALTHY, Uplink, result
 from workers.heartbeat.delivery import PATIENT_TRIES, Delivery
 from workers.heartbeat.worker import HeartbeatWorker
 
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*socket:pytest.PytestUnraisableExceptionWarning")
-
-FACTS = {"kubernetes_version": "v1.36.2", "provider": "aws", "region": "eu-west-1", "node_count": 3}
-HEALTHY = {
-    "ready": True,
-    "uptime_seconds": 61.5,
-    "k8s_api_connected": True,
-    "workers": {"metrics": "running"},
-    "tasks_in_progress": 2,
-}
-
-
-def result(task_id: str) -> bytes:
-    outcome = {"status": "success", "executed_at": "2026-03-01T12:00:00Z", "duration_seconds": 1.0, "error": None}
-    return json.dumps({"task_id": task_id, "logs": "", **outcome}).encode()
-
-
-class Uplink:
-    """A heartbeat worker that beats for cluster ``demo`` at ``central``."""
-
-    def __init__(self, central: Central, run_dir: Path, clock: FakeClock, key: str = "demo-key") -> None:
-        self.central = central
-        self.clock = clock
-        self.queue = MemoryQueue(clock=clock)
-        self.queue.set_state({CLUSTER: FACTS, HEALTH: HEALTHY})
-        self.process: Process = process_of(run_dir, self.queue, "heartbeat", clock, {"CENTRAL_API_KEY": key})
-        caller = Caller(self.process.settings.central.api_key, "instance-1")
-        self.clients = [CentralClient(central.url, "demo", caller) for _ in range(2)]
-        delivery = Delivery(self.queue, self.clients[1], "demo", clock)
-        self.worker = HeartbeatWorker(self.process, self.clients[0], delivery)
-
-    def close(self) -> None:
-        for client in self.clients:
-            client.close()
-
-    def registration(self) -> dict[str, Any]:
-        entry = self.queue.get_state(REGISTRATION).get(REGISTRATION)
-        return dict(value(entry)) if entry is not None else {}
-
-    def calls(self) -> list[str]:
-        return [arrival.call for arrival in self.central.ledger.arrivals]
-
-    def last(self, call: str) -> dict[str, Any]:
-        return dict(self.central.ledger.of(call)[-1].body)
-
-    def connection(self) -> dict[str, Any]:
-        self.process.publish()
-        return dict(value(self.queue.get_state("worker/heartbeat")["worker/heartbeat"])["connections"])
-
-
-@pytest.fixture
-def uplink(central: Central, run_dir: Path, clock: FakeClock) -> Iterator[Uplink]:
-    uplink = Uplink(central, run_dir, clock)
-    with closing(uplink):
-        yield uplink
-
 
 # -- registration ---------------------------------------------------------------------------------
 
@@ -193,6 +133,7 @@ def test_a_beat_says_how_the_agent_is(uplink: Uplink) -> None:
         "tasks_in_progress": 2,
         "queue_depth": {"results": 0, "events": 2, "metrics": 0},
         "dropped": {"results": 0, "events": 0, "metrics": 0},
+        "dead_letters": {"results": 0, "events": 0, "metrics": 0},
     }
 
 
@@ -443,26 +384,6 @@ def test_a_goodbye_that_fails_is_no_drama(central: Central, uplink: Uplink, capl
     central.stop()
     uplink.worker.close(pod_stopping=True)
     assert "deregistration failed" in caplog.text
-
-
-def test_last_deliveries_that_fail_are_given_up_in_time_and_what_is_left_is_said(
-    central: Central, run_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Hasty(FakeClock):
-        """Each look at it costs three seconds."""
-
-        def monotonic(self) -> float:
-            self.advance(3)
-            return super().monotonic()
-
-    uplink = Uplink(central, run_dir, Hasty())
-    with closing(uplink):
-        uplink.worker.register()
-        uplink.queue.put("results", [("t1", b"{}")])
-        central.fault("result", status=503)
-        uplink.worker.close(pod_stopping=True)
-    assert "messages are left undelivered: 1 results, 0 events, 0 metrics" in caplog.text
-    assert uplink.calls() == ["register", "deregister"]
 
 
 def test_each_of_its_jobs_is_a_loop_of_its_own(uplink: Uplink) -> None:
