@@ -16,6 +16,9 @@ EXIT_UNAUTHORIZED = 77
 class AgentError(Exception):
     """Base of every error the agent raises on purpose. The message is for the person on call."""
 
+    own_fault = False
+    """Whether the fault is this pod's own, so that a restart of it could help; most are somebody else's."""
+
 
 class TemporaryError(AgentError):
     """It may work later. ``delay`` is how many seconds the other side asked us to wait, if it did."""

@@ -6,6 +6,8 @@ import os
 import uuid
 from pathlib import Path
 
+from shared.process.age import start_ticks
+
 _NAMESPACE = uuid.UUID("6f1c2a64-5f0b-4a0e-9a5e-0d4c5b1a7e11")
 
 
@@ -19,9 +21,6 @@ def instance_id(pod_uid: str | None = None, supervisord: int | None = None) -> s
     parent = supervisord or os.getppid()
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        # Field 22 of proc(5) stat, counted behind the command name, which may hold spaces.
-        fields = Path(f"/proc/{parent}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
-        started = fields.split()[19]
-    except (OSError, IndexError):
-        boot, started = "", ""
-    return str(uuid.uuid5(_NAMESPACE, f"{boot}/{pod_uid or ''}/{parent}/{started}"))
+    except OSError:
+        boot = ""
+    return str(uuid.uuid5(_NAMESPACE, f"{boot}/{pod_uid or ''}/{parent}/{start_ticks(parent)}"))

@@ -24,6 +24,7 @@ from shared.basics import logs, telemetry
 from shared.basics.errors import EXIT_CONFIG, AgentError, ConfigurationError
 from shared.basics.timing import SYSTEM_CLOCK, Backoff, Clock
 from shared.config import Settings
+from shared.process.beats import Beats
 from shared.process.identity import instance_id
 from shared.process.programs import Programs
 from shared.process.state import TELEMETRY, WORKER
@@ -36,23 +37,6 @@ FIRST_RETRY = 0.5
 """Seconds the pause after a loop's first failure may take; each further one up to twice as long."""
 
 _logger = logging.getLogger(__name__)
-
-
-class Beats:
-    """When each loop promised to be back. A loop that is late is hung, whatever it is hung on."""
-
-    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._clock = clock
-        self._due: dict[str, float] = {}
-
-    def expect(self, loop: str, within: float) -> None:
-        """``loop`` is alive and will call again within so many seconds."""
-        self._due[loop] = self._clock.monotonic() + within
-
-    def overdue(self) -> dict[str, float]:
-        """Seconds each late loop is late."""
-        now = self._clock.monotonic()
-        return {loop: round(now - due, 1) for loop, due in self._due.items() if due < now}
 
 
 @dataclass(frozen=True)
@@ -79,11 +63,11 @@ class Process:
     instance_id: str
     clock: Clock = SYSTEM_CLOCK
     stop: threading.Event = field(default_factory=threading.Event)
-    beats: Beats = field(default_factory=Beats)
     started_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.started_at = self.clock.monotonic()
+        self.beats = Beats(self.clock)
         self.facts: dict[str, Any] = {}
         self._connections: dict[str, dict[str, Any]] = {}
         self._news = threading.Event()
@@ -120,6 +104,7 @@ class Process:
             "pid": os.getpid(),
             "uptime": round(self.uptime, 1),
             "overdue": self.beats.overdue(),
+            "jobs": self.beats.jobs(),
             "connections": self._connections,
             **self.facts,
         }
@@ -232,26 +217,32 @@ def _driven(process: Process, loop: Loop) -> Callable[[], None]:
     def drive() -> None:
         pauses = Backoff(first=FIRST_RETRY, cap=loop.slowest_retry)
         while not process.stop.is_set():
-            process.beats.expect(loop.name, loop.patience)
-            try:
-                delay = loop.body()
-                pauses.reset()
-            except AgentError as error:
-                delay = pauses.pause(getattr(error, "delay", None))
-                _failed(loop, pauses.failures, delay, error)
-            except Exception as error:  # A bug must not end the loop; it is logged whole.
-                delay = pauses.pause()
-                _logger.exception("%s failed unexpectedly: %s", loop.name, error)
-                telemetry.RETRIES.labels(loop.name).inc()
-            process.beats.expect(loop.name, delay + loop.patience)
-            process.stop.wait(delay)
+            process.stop.wait(one_pass(process.beats, loop, pauses))
 
     return drive
 
 
-def _failed(loop: Loop, failures: int, delay: float, error: AgentError) -> None:
+def one_pass(beats: Beats, loop: Loop, pauses: Backoff) -> float:
+    """One pass of ``loop``, whatever comes of it; the seconds until the next."""
+    beats.begin(loop.name, loop.patience)
+    try:
+        delay = loop.body()
+    except Exception as error:  # A bug must not end the loop.
+        delay = pauses.pause(getattr(error, "delay", None))
+        _failed(loop, pauses.failures, delay, error)
+        beats.fail(loop.name, delay + loop.patience, error)
+    else:
+        pauses.reset()
+        beats.end(loop.name, delay + loop.patience)
+    return delay
+
+
+def _failed(loop: Loop, failures: int, delay: float, error: Exception) -> None:
     telemetry.RETRIES.labels(loop.name).inc()
-    _logger.warning("%s failed (%d in a row), next try in %.1f s: %s", loop.name, failures, delay, error)
+    if isinstance(error, AgentError):
+        _logger.warning("%s failed (%d in a row), next try in %.1f s: %s", loop.name, failures, delay, error)
+    else:  # Nobody expected it: it is logged whole.
+        _logger.error("%s failed unexpectedly: %s", loop.name, error, exc_info=error)
 
 
 def _set_process_title(name: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared.basics.errors import TemporaryError
+from shared.process.age import age_of
 
 PROGRAMS = ("health", "heartbeat", "event-watcher", "metrics", "task-runner")
 """In the order supervisord starts them; it stops them in the reverse order."""
@@ -36,11 +37,13 @@ class ProgramState(NamedTuple):
     word: str
     """running, starting, backoff, stopping, stopped, exited, fatal or unknown."""
     since_start: float
-    """Seconds since it was started last."""
+    """Seconds since it was started last; 0 while there is no process."""
 
 
 class SupervisorUnavailable(TemporaryError):
     """supervisord does not answer on its socket."""
+
+    own_fault = True
 
 
 class Programs:
@@ -70,7 +73,8 @@ class Programs:
         except xmlrpc.client.Fault as fault:
             raise SupervisorUnavailable(f"supervisord does not tell: {fault.faultString}") from fault
         return {
-            program["name"]: ProgramState(program["statename"].lower(), float(program["now"] - program["start"]))
+            # Not by its "start" and "now": they are the wall clock's, which may have been set in between.
+            program["name"]: ProgramState(program["statename"].lower(), age_of(program["pid"]))
             for program in programs
         }
 

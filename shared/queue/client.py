@@ -53,9 +53,17 @@ _SHORTEST_ANSWER = 0.1
 class QueueUnavailable(TemporaryError):
     """The broker could not be reached or did not answer in time."""
 
+    own_fault = True
+
 
 class QueueRefused(TemporaryError):
     """The broker answered that it cannot do it now: it is full, or its disk is."""
+
+
+class QueueFailed(QueueRefused):
+    """The broker answered that it could not do it, and not for want of room."""
+
+    own_fault = True
 
 
 class Queue(ABC):
@@ -64,6 +72,7 @@ class Queue(ABC):
     Raises (all of them):
         QueueUnavailable: the broker cannot be reached; a put may then have happened, and is repeatable.
         QueueRefused: no room.
+        QueueFailed: something else keeps it from doing so.
         PermanentError: the request itself is wrong.
     """
 
@@ -160,7 +169,8 @@ def raise_for(reply: Reply) -> Reply:
         return reply
     if reply.kind == "invalid":
         raise PermanentError(f"the queue refused a request: {reply.error}")
-    raise QueueRefused(f"the queue could not do it: {reply.error}")
+    failure = QueueRefused if reply.kind == "full" else QueueFailed
+    raise failure(f"the queue could not do it: {reply.error}")
 
 
 def _raw(values: Mapping[str, Any]) -> dict[str, msgspec.Raw]:

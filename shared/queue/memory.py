@@ -7,8 +7,8 @@ import time
 
 from shared.basics.errors import AgentError
 from shared.basics.timing import SYSTEM_CLOCK, Clock
-from shared.queue.client import PATIENCE, Queue, QueueRefused
-from shared.queue.errors import InvalidRequest
+from shared.queue.client import PATIENCE, Queue, QueueFailed, QueueRefused
+from shared.queue.errors import InvalidRequest, QueueFull
 from shared.queue.handler import answer, nothing
 from shared.queue.limits import Limits
 from shared.queue.messages import Lease, Reply, Request, WatchState
@@ -34,7 +34,8 @@ class MemoryQueue(Queue):
                 except InvalidRequest:
                     raise
                 except AgentError as error:
-                    raise QueueRefused(f"the queue could not do it: {error}") from error
+                    failure = QueueRefused if isinstance(error, QueueFull) else QueueFailed
+                    raise failure(f"the queue could not do it: {error}") from error
                 if reply is not None:
                     self._changed.notify_all()
                     return reply

@@ -19,7 +19,7 @@ from shared.basics import telemetry
 from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.config import Settings
 from shared.kube.connection import Kube, Report
-from shared.process.lifecycle import Beats, Process
+from shared.process.lifecycle import Process
 from shared.process.programs import Programs
 from shared.queue.client import Queue
 from shared.queue.memory import MemoryQueue
@@ -133,7 +133,7 @@ def process_of(
     """A worker's surroundings; there is no supervisord at its socket unless a test starts one."""
     settings = settings_of(run_dir, **(env or {}))
     programs = Programs(settings.agent.supervisor_socket)
-    return Process(name, settings, queue, programs, "instance-1", clock, beats=Beats(clock))
+    return Process(name, settings, queue, programs, "instance-1", clock)
 
 
 def counted(sample: str, **labels: str) -> float:

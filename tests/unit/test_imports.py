@@ -37,17 +37,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.basics.throttle": {"shared.basics.telemetry"},
     "shared.basics.logs": {"shared.basics.throttle"},
     "shared.basics.telemetry": set(),
-    "shared.process.identity": set(),
+    "shared.process.age": set(),
+    "shared.process.beats": set(),
+    "shared.process.identity": {"shared.process.age"},
     "shared.basics.transfer": set(),
     # Adapters. None knows another.
     "shared.queue": set(),
     "shared.central": {"shared.basics.api_key", "shared.basics.telemetry", "shared.basics.transfer"},
     "shared.kube": {"shared.basics.telemetry", "shared.basics.transfer"},
-    "shared.process.programs": set(),
+    "shared.process.programs": {"shared.process.age"},
     # What is built on them for all workers.
     "shared.process.refusals": {"shared.basics.api_key", "shared.queue"},
     "shared.process.lifecycle": {
         "shared.config",
+        "shared.process.beats",
         "shared.process.identity",
         "shared.basics.logs",
         "shared.process.programs",

@@ -1,6 +1,8 @@
 """What is healthy and what is ready: pure decisions with a truth table in tests/unit/workers/health.
 
 ``/health`` is about this pod's own faults only: restarting it would not bring Central or the API server back.
+A green light means that each worker can do its job. What that is, loop by loop, and how long one may be kept from it
+before it is named, is ``JOBS``; each loop of each worker is in it.
 
 How soon each fault shows, at the latest (the looks are a second apart, and supervisord is asked every five):
 
@@ -13,6 +15,9 @@ How soon each fault shows, at the latest (the looks are a second apart, and supe
 | the health worker itself hangs | 10 s | red | red |
 | a worker starts, crashes, or was stopped by a person | 6 s | red | green |
 | Central or the API server is not connected | the failed call + 2 s | red | green |
+| a job cannot be done, for somebody else's fault or for want of room | its patience + 6 s | red | green |
+| a job cannot be done, for a fault of this pod | its patience + 6 s | red | red after 300 s |
+| supervisord does not answer | 30 s | red | red |
 """
 
 from __future__ import annotations
@@ -29,11 +34,79 @@ SILENCE = 20.0
 _ROUNDING = 1.0
 """Seconds by which ``running_for`` may be wrong: supervisord counts whole ones."""
 
+LASTS = 300.0
+"""Seconds after which a fault of this pod's own that keeps a job from being done turns ``/health`` red."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one loop of a worker is for."""
+
+    what: str
+    """Completes "cannot"."""
+    patience: float
+    """Seconds it may be kept from it before it is named on ``/ready``."""
+    lasts: float = LASTS
+    """Seconds after which it turns ``/health`` red, if it is this pod's own fault."""
+
+
+_ELSEWHERE = float("inf")
+"""Patience with a job that another loop does as well, or that others already speak of."""
+
+JOBS: Mapping[str, Mapping[str, Job]] = {
+    "health": {
+        "spool": Job("write the spool, so nothing can be claimed or kept", 10.0),
+        "supervisord": Job("hear supervisord", 10.0, lasts=30.0),
+        "assess": Job("look at the workers", 10.0),
+        "http": Job("answer probes", _ELSEWHERE),
+    },
+    "heartbeat": {
+        "register": Job("register with Central", 60.0),
+        "beat": Job("send heartbeats", 120.0),
+        "deliver": Job("deliver results, events and samples", 300.0),
+        "refusals": Job("decide about refused keys", 60.0),
+    },
+    "event-watcher": {
+        "events": Job("watch events", 180.0),
+        "pods": Job("watch pods", 180.0),
+        "nodes": Job("watch nodes", 180.0),
+    },
+    "metrics": {
+        "nodes": Job("follow the nodes", 180.0),
+        "pods": Job("follow the pods", 180.0),
+        "sample": Job("take samples", 300.0),
+        "pod-usage": Job("read what pods use", 1800.0),
+        "drains": Job("hear of drains that ended", 300.0),
+        "self-check": Job("check its totals", 1800.0),
+    },
+    "task-runner": {
+        "poll": Job("take in tasks", 60.0),
+        "stream": Job("hear of urgent tasks", _ELSEWHERE),  # The poll brings the same ones.
+        "gauges": Job("count its tasks", 60.0),
+    },
+}
+"""By program and loop."""
+
+_UNLISTED = 120.0
+
 _GIVEN_UP = ("fatal", "unknown")
 """supervisord's states of a program that will not come back by itself."""
 
 _COMING = ("starting", "backoff", "exited")
 """And of one that will: with ``autorestart=true``, exited is the moment before it is started again."""
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What a worker says of one of its loops, brought up to now."""
+
+    done: float
+    """Seconds since it last did its work."""
+    hindered: float | None = None
+    """For how many seconds it has been kept from it; None: it is at it."""
+    why: str = ""
+    own_fault: bool = False
+    """Whether a restart of the pod could help."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +123,8 @@ class WorkerFacts:
     """Its late loops, and by how many seconds."""
     connections: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """What it says of ``central`` and ``kubernetes``: ``ok`` and ``detail``."""
+    jobs: Mapping[str, JobFacts] = field(default_factory=dict)
+    """What it says of its loops."""
     heard_for: float = float("inf")
     """Seconds that there has been a broker to publish to: the state of the one before is gone."""
 
@@ -102,14 +177,37 @@ def judge(
     kubernetes = _connected(workers, "kubernetes", reasons)
     if not registered:
         reasons.append("registering with Central was not tried yet")
-    healthy = broker_alive and not given_up and not hung_again
-    all_running = all(state == "running" for state in states.values())
+    hindered = {name: _hindered(name, facts) for name, facts in workers.items() if states[name] == "running"}
+    reasons += [reason for said in hindered.values() for reason in said]
+    lasting = any(_is_lasting_fault(name, workers[name]) for name in hindered)
+    healthy = broker_alive and not given_up and not hung_again and not lasting
     return Verdict(
         healthy=healthy,
-        ready=healthy and all_running and central and kubernetes and registered,
+        ready=not reasons,
         central=central,
         kubernetes=kubernetes,
         reasons=reasons,
+    )
+
+
+def job_of(program: str, loop: str) -> Job:
+    return JOBS.get(program, {}).get(loop) or Job(f"do its work ({loop})", _UNLISTED)
+
+
+def _hindered(program: str, facts: WorkerFacts) -> list[str]:
+    """Each job that could not be done for longer than its patience, with the reason."""
+    return [
+        f"{program} cannot {job_of(program, loop).what}, for {job.hindered:.0f} s now: {job.why}"
+        for loop, job in facts.jobs.items()
+        if job.hindered is not None and job.hindered > job_of(program, loop).patience
+    ]
+
+
+def _is_lasting_fault(program: str, facts: WorkerFacts) -> bool:
+    """Whether a job was kept from being done for so long, by a fault of this pod, that a restart is worth trying."""
+    return any(
+        job.own_fault and job.hindered is not None and job.hindered > job_of(program, loop).lasts
+        for loop, job in facts.jobs.items()
     )
 
 

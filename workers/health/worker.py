@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +11,26 @@ from shared import __version__
 from shared.basics import telemetry
 from shared.basics.errors import AgentError, TemporaryError
 from shared.process.lifecycle import Loop, Process, Worker
-from shared.process.programs import PROGRAMS, ProgramState, SupervisorUnavailable
+from shared.process.programs import PROGRAMS
 from shared.process.state import HEALTH, REGISTRATION, TELEMETRY, WORKER
 from shared.queue.client import value
 from shared.queue.messages import Entry
 from workers.health.exposition import Totals, render
 from workers.health.http import PROMETHEUS, Answer, EndpointServer, as_json
-from workers.health.rules import SILENCE, Verdict, WorkerFacts, judge, worker_state
+from workers.health.rules import SILENCE, JobFacts, Verdict, WorkerFacts, judge, worker_state
+from workers.health.supervision import Supervision
 
 ASSESS_SECONDS = 1.0
 """How often the verdict is renewed."""
 
-_ASK_SUPERVISORD = 5.0
-"""How often supervisord is asked while all is well: it answers from the loop that captures all logs."""
+SPOOL_SECONDS = 5.0
+"""How often it is tried whether the spool can be written."""
+
+_TRIAL = "trial"
+"""Key of the durable state that is written for it."""
+
+_TRIAL_BYTES = 8 * 1024
+"""More than one page of the file: a byte may still find room where a claim does not."""
 
 _ASK_BROKER = 0.9
 """Seconds the broker has to be reached, and for its answer; both twice at most, so a hung one shows within three."""
@@ -58,11 +66,11 @@ class HealthWorker(Worker):
     def __init__(self, process: Process) -> None:
         self._process = process
         self._assessment: _Assessment | None = None
-        self._supervised: dict[str, ProgramState] = {}
-        self._asked_supervisord = float("-inf")
+        self._supervision = Supervision(process.programs, process.clock)
         self._restarted: dict[str, float] = {}
         self._hung_since: dict[str, float] = {}
         self._looked = float("-inf")
+        self._trials = 0
         self._totals: Totals | None = None
         settings = process.settings.health
         endpoints = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
@@ -72,6 +80,8 @@ class HealthWorker(Worker):
     def loops(self) -> list[Loop]:
         return [
             Loop("assess", self.assess, patience=30.0, slowest_retry=2.0),
+            Loop("supervisord", self._supervision.ask, patience=30.0, slowest_retry=2.0),
+            Loop("spool", self.try_spool, patience=60.0, slowest_retry=SPOOL_SECONDS),
             Loop("http", self._serve, patience=float("inf")),
         ]
 
@@ -123,7 +133,6 @@ class HealthWorker(Worker):
 
     def assess(self) -> float:
         """Renew the verdict; restart a worker that hangs, once."""
-        self._ask_supervisord()
         try:
             entries = self._read_state()
             alive = True
@@ -148,28 +157,28 @@ class HealthWorker(Worker):
         return entries
 
     def _facts(self, name: str, entries: dict[str, Entry]) -> WorkerFacts:
-        supervised = self._supervised.get(name)
+        supervised = self._supervision.state(name)
         entry = entries.get(WORKER + name)
         said = value(entry) if entry is not None else {}
+        if name == self._process.name:  # Its own word needs no queue.
+            jobs = {loop: _brought_up(job, 0.0) for loop, job in self._process.beats.jobs().items()}
+        else:
+            jobs = {loop: _brought_up(job, entry.age) for loop, job in said.get("jobs", {}).items()} if entry else {}
         return WorkerFacts(
             supervised=supervised.word if supervised else None,
-            running_for=supervised.since_start + self._now() - self._asked_supervisord if supervised else None,
+            running_for=supervised.since_start if supervised else None,
             age=entry.age if entry is not None else None,
             heard_for=self._process.uptime,
             overdue=said.get("overdue", {}),
             connections={to: c for to, c in said.get("connections", {}).items() if to != "stream"},
+            jobs=jobs,
         )
 
-    def _ask_supervisord(self) -> None:
-        settled = all(program.word == "running" for program in self._supervised.values()) and self._supervised
-        if settled and self._now() - self._asked_supervisord < _ASK_SUPERVISORD:
-            return
-        self._asked_supervisord = self._now()
-        try:
-            self._supervised = self._process.programs.states()
-        except SupervisorUnavailable as error:
-            _logger.debug("%s", error)
-            self._supervised = {}
+    def try_spool(self) -> float:
+        """Write durably: what keeps this from being done keeps tasks from being claimed."""
+        self._trials += 1
+        self._process.queue.set_state({_TRIAL: f"{self._trials:{_TRIAL_BYTES}}"}, durable=True)
+        return SPOOL_SECONDS
 
     def _restarted_lately(self) -> frozenset[str]:
         now = self._now()
@@ -193,11 +202,7 @@ class HealthWorker(Worker):
             _logger.error("worker %s hangs (%s); restarting it", name, late or "it says nothing")
             self._restarted[name] = self._now()
             del self._hung_since[name]
-            self._asked_supervisord = float("-inf")  # Or the new process would be taken for the old one.
-            try:
-                self._process.programs.restart(name)
-            except SupervisorUnavailable as error:
-                _logger.error("%s", error)
+            self._supervision.kill(name)
 
     def _tell(self, workers: dict[str, WorkerFacts], entries: dict[str, Entry], verdict: Verdict) -> None:
         """What the heartbeat passes on to Central."""
@@ -265,3 +270,11 @@ class HealthWorker(Worker):
         """Answer no more."""
         self.server.shutdown()
         self.server.server_close()
+
+
+def _brought_up(job: Mapping[str, Any], age: float) -> JobFacts:
+    """What a worker said of a job ``age`` seconds ago, as it is now."""
+    hindered = job.get("hindered")
+    if hindered is None:
+        return JobFacts(job["done"] + age)
+    return JobFacts(job["done"] + age, hindered + age, job["why"], job["own_fault"])

@@ -32,6 +32,8 @@ _PROVED = 2
 _RECONNECT_SECONDS = 2.0
 """A connection that was worth something is opened again within so many seconds."""
 
+_UNREGISTERED = "the heartbeat worker has not tried yet to register with Central"
+
 _logger = logging.getLogger(__name__)
 
 
@@ -57,6 +59,7 @@ class TaskRunner(Worker):
     def poll(self) -> float:
         """One poll; the seconds until the next."""
         if not self._may_claim():
+            self._process.beats.wait("poll", _UNREGISTERED)
             return 0.5
         try:
             tasks = self._client.tasks()
@@ -76,6 +79,7 @@ class TaskRunner(Worker):
     def listen(self) -> float:
         """Hold one connection of the stream until it ends."""
         if not self._may_claim():
+            self._process.beats.wait("stream", _UNREGISTERED)
             return 0.5
         beats, patience = self._process.beats, 90.0
         answers = 0

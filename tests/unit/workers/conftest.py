@@ -71,7 +71,7 @@ class FakeSupervisord:
 
     def __init__(self, path: Path) -> None:
         self.words = dict.fromkeys(PROGRAMS, "RUNNING")
-        self.since = dict.fromkeys(PROGRAMS, 3600)
+        self.since = dict.fromkeys(PROGRAMS, 3600.0)
         self.stopping = False
         self.asked: list[tuple[str, ...]] = []
         self._server = _Server(path)
@@ -90,11 +90,15 @@ class FakeSupervisord:
 
     def _getAllProcessInfo(self) -> list[dict[str, Any]]:
         self.asked.append(("getAllProcessInfo",))
-        now = 1_000_000
+        # "now" and "start" are of a clock that was set.
         return [
-            {"name": name, "statename": word, "now": now, "start": now - self.since[name]}
+            {"name": name, "statename": word, "now": 0, "start": 1_000_000, "pid": PROGRAMS.index(name)}
             for name, word in self.words.items()
         ]
+
+    def age_of(self, pid: int) -> float:
+        """For how long the process of this number runs."""
+        return self.since[PROGRAMS[pid]]
 
     def _signalProcess(self, program: str, signal: str) -> bool:
         self.asked.append(("signalProcess", program, signal))
@@ -106,7 +110,8 @@ class FakeSupervisord:
 
 
 @pytest.fixture
-def supervisord(run_dir: Path) -> Iterator[FakeSupervisord]:
+def supervisord(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSupervisord]:
     running = FakeSupervisord(run_dir / "supervisor.sock")
+    monkeypatch.setattr("shared.process.programs.age_of", running.age_of)
     yield running
     running.stop()

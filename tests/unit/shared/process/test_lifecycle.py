@@ -17,33 +17,13 @@ import pytest
 
 from shared.basics.errors import EXIT_CONFIG, AuthenticationError, PermanentError, TemporaryError
 from shared.process import lifecycle
-from shared.process.lifecycle import Beats, Loop, Process, Worker
+from shared.process.lifecycle import Loop, Process, Worker
 from shared.process.state import TELEMETRY, WORKER
 from shared.queue.client import value
 from shared.queue.memory import MemoryQueue
 from tests.unit.conftest import FakeClock, counted, eventually, process_of
 
 ROOT = Path(__file__).resolve().parents[4]
-
-
-# -- beats ----------------------------------------------------------------------------------------
-
-
-def test_a_loop_that_is_back_in_time_is_not_late(clock: FakeClock) -> None:
-    beats = Beats(clock)
-    beats.expect("poll", 60)
-    clock.advance(60)
-    assert beats.overdue() == {}
-
-
-def test_a_late_loop_is_late_by_so_much_until_it_is_back(clock: FakeClock) -> None:
-    beats = Beats(clock)
-    beats.expect("poll", 60)
-    beats.expect("stream", 300)
-    clock.advance(62.34)
-    assert beats.overdue() == {"poll": 2.3}
-    beats.expect("poll", 60)
-    assert beats.overdue() == {}
 
 
 # -- what a worker says of itself -----------------------------------------------------------------
@@ -70,6 +50,7 @@ def test_a_worker_publishes_how_it_is(run_dir: Path, queue: MemoryQueue, clock: 
         "pid": os.getpid(),
         "uptime": 12.5,
         "overdue": {"sample": 2.5},
+        "jobs": {"sample": {"done": 12.5}},
         "connections": {"kubernetes": {"ok": True, "detail": ""}},
         "tasks_in_progress": 3,
     }

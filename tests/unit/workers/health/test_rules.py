@@ -5,13 +5,24 @@ from __future__ import annotations
 import configparser
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.process.programs import PROGRAMS
 from tests.sim.agent import ROOT
-from workers.health.rules import SILENCE, START_ALLOWANCE, Verdict, WorkerFacts, judge, worker_state
+from workers.health.rules import (
+    JOBS,
+    SILENCE,
+    START_ALLOWANCE,
+    Job,
+    JobFacts,
+    Verdict,
+    WorkerFacts,
+    judge,
+    worker_state,
+)
 
 YOUNG, OLD = START_ALLOWANCE, START_ALLOWANCE + 1
 FRESH, STALE = SILENCE, SILENCE + 1
@@ -123,6 +134,58 @@ def test_every_combination_has_one_word() -> None:
     supervised = [None, "running", "starting", "backoff", "stopping", "stopped", "exited", "fatal", "unknown"]
     for case in itertools.product(supervised, [None, YOUNG, OLD], [None, FRESH, STALE], [{}, LATE]):
         assert state(*case) in words
+
+
+# -- jobs -----------------------------------------------------------------------------------------
+
+
+def workers_that(program: str, **jobs: JobFacts) -> dict[str, WorkerFacts]:
+    """Five workers in best health, of which one says this of its loops."""
+    return {**agent(), program: replace(agent()[program], jobs=jobs)}
+
+
+EVERY_JOB = [(program, loop, job) for program, jobs in JOBS.items() for loop, job in jobs.items()]
+SPOKEN_OF = [(program, loop, job) for program, loop, job in EVERY_JOB if job.patience < float("inf")]
+
+
+@pytest.mark.parametrize(("program", "loop", "job"), SPOKEN_OF)
+def test_a_job_that_cannot_be_done_for_longer_than_its_patience_is_named(program: str, loop: str, job: Job) -> None:
+    patient = verdict(workers_that(program, **{loop: JobFacts(9999.0, job.patience, "somebody refuses")}))
+    assert (patient.healthy, patient.ready) == (True, True)
+    named = verdict(workers_that(program, **{loop: JobFacts(9999.0, job.patience + 1, "somebody refuses")}))
+    assert named.reasons == [f"{program} cannot {job.what}, for {job.patience + 1:.0f} s now: somebody refuses"]
+    assert (named.healthy, named.ready) == (True, False)
+
+
+@pytest.mark.parametrize(("program", "loop", "job"), EVERY_JOB)
+def test_only_a_fault_of_this_pod_that_lasts_turns_health_red(program: str, loop: str, job: Job) -> None:
+    for own_fault, hindered, healthy in [
+        (True, job.lasts, True),
+        (True, job.lasts + 1, False),
+        (False, 1_000_000.0, True),
+    ]:
+        found = verdict(workers_that(program, **{loop: JobFacts(9999.0, hindered, "why", own_fault)}))
+        assert found.healthy == healthy
+
+
+def test_a_job_that_is_done_may_have_been_done_long_ago() -> None:
+    """A sample an hour, a stream that says nothing: whether a loop is late is told by its beats."""
+    assert verdict(workers_that("metrics", sample=JobFacts(3600.0))).ready
+
+
+def test_that_the_stream_alone_cannot_be_had_is_no_reason() -> None:
+    """The poll brings the same tasks."""
+    assert verdict(workers_that("task-runner", stream=JobFacts(9999.0, 9999.0, "closed"))).ready
+
+
+def test_a_loop_that_is_not_in_the_table_is_named_after_two_minutes() -> None:
+    found = verdict(workers_that("metrics", new=JobFacts(200.0, 121.0, "why")))
+    assert found.reasons == ["metrics cannot do its work (new), for 121 s now: why"]
+
+
+def test_of_a_worker_that_does_not_run_only_that_is_said() -> None:
+    hindered = replace(agent()["metrics"], supervised="stopped", jobs={"sample": JobFacts(999.0, 999.0, "why")})
+    assert verdict(agent(metrics=hindered)).reasons == ["worker metrics is stopped"]
 
 
 # -- all of them ----------------------------------------------------------------------------------
