@@ -26,7 +26,7 @@ COPY workers workers
 RUN pip install --no-compile --no-build-isolation --no-deps . \
     && pip check \
     && pip uninstall --yes setuptools pip \
-        aiohttp aiohttp-retry aiohappyeyeballs aiosignal attrs frozenlist multidict propcache yarl \
+        aiohttp aiohttp-retry aiohappyeyeballs aiosignal attrs frozenlist multidict propcache yarl pycparser \
     && rm -r /opt/cloudoptim/include /opt/cloudoptim/lib/python3.*/site-packages/kubernetes/aio \
     && find /opt/cloudoptim/lib/python3.*/site-packages/kubernetes/client/api \
         /opt/cloudoptim/lib/python3.*/site-packages/kubernetes/client/models -name "*.py" ! -name __init__.py -delete \

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from shared.config.signing import parse_signing_keys
 from shared.config.values import (
     Malformed,
     names_of,
@@ -112,6 +113,12 @@ class Limits:
         number(int, 0, 1_000_000),
         "Pods that may be evicted or deleted within an hour; a drain waits for more.",
         None,
+    )
+    signing_keys: tuple[str, ...] = setting(
+        "TASK_SIGNING_KEY",
+        parse_signing_keys,
+        "Public Ed25519 key, PEM or base64, of whoever may give tasks; a task without a signature by it is refused.",
+        (),
     )
     paused_by: str | None = None
     """What pauses all tasks, where that is not the variable: the mounted key."""

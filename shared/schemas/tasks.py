@@ -23,6 +23,8 @@ class Task(Incoming):
     deadline: HeardDatetime
     """The end of the budget of time of everything the task does."""
     created_at: HeardDatetime
+    signature: Annotated[str | None, Field(max_length=128)] = None
+    """Base64 of an Ed25519 signature over the task's canonical JSON (RFC 8785); needed where the owner set a key."""
 
 
 class TaskResult(Outgoing):

@@ -124,6 +124,8 @@ LIBRARIES: dict[str, set[str]] = {
     "http": {"shared.basics.transfer", "shared.central", "shared.process.programs", "workers.health"},
     "prometheus_client": {"shared.basics.telemetry", "workers.health"},
     "pythonjsonlogger": {"shared.basics.logs"},
+    "nacl": {"workers.task_runner"},
+    "rfc8785": {"workers.task_runner"},
     "pydantic": {"shared.schemas", "workers.task_runner"},
     "msgspec": {"shared.central", "shared.queue", "shared.kube", "workers.event_watcher", "workers.task_runner"},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeGuard
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from shared.schemas.parameters import PARAMETERS, Parameters
 from shared.schemas.tasks import Task
+from workers.task_runner import signatures
 
 _TASK_ID_MAX = 256
 
@@ -86,10 +87,11 @@ def _head(payload: bytes) -> dict[str, Any]:
         return {}
 
 
-def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
+def judge(raw: Any, cluster_id: str, signing_keys: Sequence[str] = ()) -> Accepted | Rejected | Dropped:
     """What to do with ``raw``, whatever it is. Never raises.
 
-    A task for another cluster is not answered: the answer could end the right agent's task.
+    A task for another cluster is not answered: the answer could end the right agent's task. With ``signing_keys`` one
+    of them must have signed it.
     """
     misfit = raw if isinstance(raw, Misfit) else None
     if misfit is not None:
@@ -104,6 +106,8 @@ def judge(raw: Any, cluster_id: str) -> Accepted | Rejected | Dropped:
     kind = raw.get("task_type")
     if misfit is not None:
         return Rejected(task_id, kind if isinstance(kind, str) else "unknown", misfit.reason)
+    if signing_keys and (unsigned := signatures.refusal(raw, signing_keys)):
+        return Rejected(task_id, kind if isinstance(kind, str) and kind in PARAMETERS else "unknown", unsigned)
     if isinstance(kind, str) and kind not in PARAMETERS:
         known = ", ".join(PARAMETERS)
         return Rejected(task_id, "unknown", f"unknown task type {kind[:80]!r}; this agent knows {known}")

@@ -106,7 +106,8 @@ class Runner:
             return
         telemetry.TASKS_RECEIVED.labels(source).inc()
         try:
-            judgement = judge(raw, self._settings.agent.cluster_id)
+            keys = self._settings.tasks.limits.current().signing_keys
+            judgement = judge(raw, self._settings.agent.cluster_id, keys)
         except Exception:  # A bug must not keep the tasks behind this one from being taken in.
             _logger.exception("a task failed unexpectedly to be understood")
             judgement = Dropped("not_understood", "a task that could not be understood")

@@ -130,6 +130,7 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("PROTECTED_LABELS", "karpenter.sh", "tasks.limits.protected_labels", ("karpenter.sh",)),
     ("ALLOW_CONTROL_PLANE_NODES", "true", "tasks.limits.control_plane_allowed", True),
     ("MAX_CORDONED_NODES", "0", "tasks.limits.max_cordoned", (Share(0),)),
+    ("TASK_SIGNING_KEY", f"{'A' * 43}=", "tasks.limits.signing_keys", (f"{'A' * 43}=",)),
     ("MAX_DRAINS_PER_HOUR", "4", "tasks.limits.max_drains_per_hour", 4),
     ("MAX_EVICTIONS_PER_HOUR", "0", "tasks.limits.max_evictions_per_hour", 0),
     ("KUBERNETES_EVENTS", "true", "tasks.kubernetes_events", True),

@@ -71,6 +71,7 @@ def test_every_limit_can_be_mounted(tmp_path: Path) -> None:
         "ALLOW_CONTROL_PLANE_NODES": "true",
         "MAX_CORDONED_NODES": "1",
         "MAX_DRAINS_PER_HOUR": "2",
+        "TASK_SIGNING_KEY": f"{'A' * 43}=",
         "MAX_EVICTIONS_PER_HOUR": "3",
     }
     assert {key_of(variable) for variable in values} == set(KEYS)

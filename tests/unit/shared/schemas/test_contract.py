@@ -26,7 +26,7 @@ TASK: dict[str, Any] = {
 }
 
 FIELDS: dict[type[BaseModel], list[str]] = {
-    Task: [*TASK],
+    Task: [*TASK, "signature"],
     TaskResult: ["task_id", "status", "logs", "executed_at", "duration_seconds", "error"],
     Registration: [
         "cluster_id",
