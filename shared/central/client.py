@@ -50,7 +50,9 @@ class CentralClient:
     429, 5xx, nonsense, and Unclear for a refusal in somebody else's words; ``delay`` from Retry-After).
     """
 
-    def __init__(self, url: str, cluster_id: str, caller: Caller, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, url: str, cluster_id: str, caller: Caller, ca_bundle: str | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._base = f"{url}/api/v1/client"
         self._cluster_id = cluster_id
         self._caller = caller
@@ -60,6 +62,7 @@ class CentralClient:
         self._cutoff: Cutoff | None = None
         """Of the call under way."""
         self._session = requests.Session()
+        self._session.verify = ca_bundle or True
         # Nothing here needs a cookie. Kept ones come back with each call until a proxy refuses its headers' size.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         # All calls bear repeating: GET, or POST with an Idempotency-Key.

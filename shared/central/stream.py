@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ import websocket
 import websocket._handshake as websocket_handshake
 import websocket._http as websocket_http
 from requests.structures import CaseInsensitiveDict
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from shared.basics.errors import AgentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock
@@ -108,7 +110,10 @@ class TaskStream:
         # https becomes wss, http becomes ws.
         self._url = f"ws{url[len('http') :]}/api/v1/client/stream?{query}"
         self._caller = caller
-        self._tls = {"ca_certs": ca_bundle} if ca_bundle else {}
+        trusted = ca_bundle or str(
+            DEFAULT_CA_BUNDLE_PATH
+        )  # The same authorities as for the calls, whatever else is in the environment.
+        self._tls = {"ca_cert_path" if Path(trusted).is_dir() else "ca_certs": trusted}
         self._ping_seconds = ping_seconds
         self._clock = clock
         self._socket: Any = None

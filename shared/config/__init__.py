@@ -40,7 +40,12 @@ class Central:
     poll_seconds: float = setting("TASK_POLL_INTERVAL_SECONDS", SECONDS, "Seconds between two polls for tasks.", 10.0)
     heartbeat_seconds: float = setting("HEARTBEAT_INTERVAL_SECONDS", SECONDS, "Seconds between two heartbeats.", 30.0)
     ca_bundle: str | None = setting(
-        "REQUESTS_CA_BUNDLE", str, "File of the private CAs that sign Central's certificate.", None
+        "REQUESTS_CA_BUNDLE",
+        str,
+        "File (or directory, as c_rehash makes it) of the CAs that may sign Central's certificate, for calls and the"
+        " stream; else those of the package certifi.",
+        None,
+        instead=("CURL_CA_BUNDLE", "SSL_CERT_FILE"),
     )
     api_key: ApiKey = field(default_factory=ApiKey)
 
@@ -249,7 +254,10 @@ def _load_group(group: type[Any], environ: Mapping[str, str], problems: list[str
         variable = entry.metadata.get("variable")
         if variable is None:
             continue
-        text = environ.get(variable, "").strip()
+        given_by = (variable, *entry.metadata["instead"])
+        variable, text = next(
+            ((name, text) for name in given_by if (text := environ.get(name, "").strip())), (variable, "")
+        )
         if not text:
             if entry.default is MISSING:
                 problems.append(f"{variable} is not set; expected: {entry.metadata['doc']}")
@@ -313,7 +321,8 @@ def reference() -> str:
 def _rows(group: type[Any]) -> Iterator[str]:
     for entry in fields(group):
         if variable := entry.metadata.get("variable"):
-            yield f"| `{variable}` | {_shown(entry.default)} | {entry.metadata['doc']} |"
+            names = ", else ".join(f"`{name}`" for name in (variable, *entry.metadata["instead"]))
+            yield f"| {names} | {_shown(entry.default)} | {entry.metadata['doc']} |"
 
 
 def _shown(default: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, field
 from pathlib import Path
 from typing import Any
@@ -118,9 +118,11 @@ def parse_label(text: str) -> tuple[str, str]:
     return key, value
 
 
-def setting(variable: str, parse: Callable[[str], Any], doc: str, default: Any = MISSING) -> Any:
-    """Declare a frozen dataclass field that ``load`` fills from ``variable``."""
-    metadata = {"variable": variable, "parse": parse, "doc": doc}
+def setting(
+    variable: str, parse: Callable[[str], Any], doc: str, default: Any = MISSING, instead: Sequence[str] = ()
+) -> Any:
+    """Declare a frozen dataclass field that ``load`` fills from ``variable``, or else the first set one ``instead``."""
+    metadata = {"variable": variable, "parse": parse, "doc": doc, "instead": instead}
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)

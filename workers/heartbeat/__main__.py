@@ -13,10 +13,11 @@ from workers.heartbeat.worker import HeartbeatWorker
 
 def main() -> int:
     process = lifecycle.start("heartbeat")
-    url, cluster_id = process.settings.central.url, process.settings.agent.cluster_id
-    caller = Caller(process.settings.central.api_key, process.instance_id)
-    client = CentralClient(url, cluster_id, caller)
-    delivery = Delivery(process.queue, CentralClient(url, cluster_id, caller), cluster_id)
+    central, cluster_id = process.settings.central, process.settings.agent.cluster_id
+    url, ca_bundle = central.url, central.ca_bundle
+    caller = Caller(central.api_key, process.instance_id)
+    client = CentralClient(url, cluster_id, caller, ca_bundle)
+    delivery = Delivery(process.queue, CentralClient(url, cluster_id, caller, ca_bundle), cluster_id)
     return lifecycle.run(process, HeartbeatWorker(process, client, delivery))
 
 

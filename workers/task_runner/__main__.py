@@ -22,7 +22,7 @@ def main() -> int:
     caller = Caller(central.api_key, process.instance_id)
     kube = Kube(settings.kubernetes.kubeconfig, USER_AGENT, process.kubernetes_answered, connections=PARALLEL + 8)
     runner = Runner(settings, process.queue, kube)
-    client = CentralClient(central.url, cluster_id, caller)
+    client = CentralClient(central.url, cluster_id, caller, central.ca_bundle)
     stream = TaskStream(central.url, cluster_id, caller, central.ca_bundle)
     return lifecycle.run(process, TaskRunner(process, runner, client, stream))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +47,7 @@ class Central:
         registration: bool = True,
         gzip: bool = False,
         max_body: int = 1024 * 1024,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.keys = {api_key}
         self.ledger = Ledger(cluster_id)
@@ -61,10 +63,14 @@ class Central:
         self.refused: list[tuple[str, int, str]] = []
         """Calls answered 4xx for what was wrong with them: (call, status, why)."""
         self._address = (host, port)
+        self._tls = tls
         self._server: _Server | None = None
 
     def start(self) -> Central:
         self._server = _Server(self._address, self)
+        if self._tls is not None:  # The handshake is for the thread of each connection.
+            listener = self._server.socket
+            self._server.socket = self._tls.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)
         self._address = (self._address[0], self._server.server_port)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
@@ -84,7 +90,7 @@ class Central:
 
     @property
     def url(self) -> str:
-        return f"http://{self._address[0]}:{self._address[1]}"
+        return f"http{'s' if self._tls else ''}://{self._address[0]}:{self._address[1]}"
 
     def task(self, task_type: str, parameters: dict[str, Any], **fields: Any) -> dict[str, Any]:
         """A well-formed task; see Ledger.make_task."""

@@ -158,10 +158,13 @@ def test_given(variable: str, text: str, path: str, value: Any) -> None:
     assert read(load({**REQUIRED, variable: text}), path) == value
 
 
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
 def test_no_variable_is_left_out_of_these_tests() -> None:
     documented = {word for word in reference().split("`") if (word.isupper() and "_" in word) or word == "KUBECONFIG"}
-    proxies = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
-    assert documented - proxies == {case[0] for case in GIVEN} | {"CENTRAL_API_KEY", "CENTRAL_API_KEY_FILE"}
+    elsewhere = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", *CA_VARIABLES[1:]}
+    assert documented - elsewhere == {case[0] for case in GIVEN} | {"CENTRAL_API_KEY", "CENTRAL_API_KEY_FILE"}
 
 
 URL = "a URL such as https://central.example.com"
@@ -234,6 +237,17 @@ def test_a_url_that_cannot_be_split_or_with_an_impossible_port_is_a_problem_like
 def test_several_problems_are_said_together() -> None:
     problems = problems_of({**REQUIRED, "LOG_LEVEL": "LOUD", "HEALTH_CHECK_PORT": "x", "SPOT_NODE_LABEL": "x"})
     assert [problem.partition("=")[0] for problem in problems] == ["LOG_LEVEL", "SPOT_NODE_LABEL", "HEALTH_CHECK_PORT"]
+
+
+# -- private authorities --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_of_the_variables_for_authorities_the_first_that_is_set_is_the_answer(number: int) -> None:
+    environ = {name: f"/etc/{name}.pem" for name in CA_VARIABLES[number:]}
+    before = dict.fromkeys(CA_VARIABLES[:number], "")
+    settings = load({**REQUIRED, **environ, **before})
+    assert settings.central.ca_bundle == f"/etc/{CA_VARIABLES[number]}.pem"
 
 
 # -- the key --------------------------------------------------------------------------------------

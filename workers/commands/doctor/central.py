@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
@@ -75,7 +76,9 @@ def _connect(host: str, port: int) -> socket.socket | Finding:
 
 def _check_tls(connection: socket.socket, host: str, ca_bundle: str | None) -> Finding:
     try:
-        context = ssl.create_default_context(cafile=ca_bundle or requests.utils.DEFAULT_CA_BUNDLE_PATH)
+        trusted = ca_bundle or requests.utils.DEFAULT_CA_BUNDLE_PATH
+        file, folder = (None, trusted) if Path(trusted).is_dir() else (trusted, None)
+        context = ssl.create_default_context(cafile=file, capath=folder)
         with context.wrap_socket(connection, server_hostname=host) as secured:
             certificate = secured.getpeercert() or {}
             version = secured.version()
@@ -106,6 +109,7 @@ def _check_key(central: Central, cluster_id: str, instance_id: str | None) -> It
             params={"cluster_id": cluster_id},
             auth=lambda request: _signed(request, headers),
             timeout=_TIMEOUT,
+            verify=central.ca_bundle or True,
             allow_redirects=False,
             stream=True,
         ) as answer:
