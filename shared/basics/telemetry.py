@@ -127,6 +127,7 @@ RECONNECTS = _counter("reconnects", "Connections or watches opened again.", "tar
 RETRIES = _counter("loop_failures", "Passes of a worker's loop that failed and were retried.", "loop")
 
 CENTRAL_REFUSES = _gauge("central_refuses", "1 while Central answers this call, and refuses it.", "call")
+BOUND_HITS = _counter("bound_hits", "What was refused or cut off at a bound of the queue or the endpoints.", "bound")
 LOG_LINES_DROPPED = _counter("log_lines_dropped", "Log lines beyond what one source may write.")
 
 # The agent itself (health)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from shared.basics import telemetry
 from shared.basics.errors import AgentError
 from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.queue.errors import InvalidRequest, NoRoom, QueueFull, SpoolCorrupt
@@ -172,6 +173,7 @@ class Broker:
         try:
             reply = answer(self._store, request)
         except (InvalidRequest, NoRoom) as error:  # Nothing was done, so the others of this turn need not hear of it.
+            telemetry.BOUND_HITS.labels("queue_room" if isinstance(error, NoRoom) else "queue_invalid").inc()
             return _failure(error)
         except (QueueFull, SpoolCorrupt) as error:
             self._fail_turn(error)
@@ -243,6 +245,7 @@ class Broker:
 
     def _admit(self, connection: socket.socket) -> None:
         if len(self._clients) >= MAX_CONNECTIONS:
+            telemetry.BOUND_HITS.labels("queue_connections").inc()
             connection.close()
             return
         connection.setblocking(False)
@@ -279,6 +282,7 @@ class Broker:
             frame = pack(encoder.encode(_failure(error)))
         client.unsent += frame
         if len(client.unsent) > _MAX_UNREAD:
+            telemetry.BOUND_HITS.labels("queue_unread").inc()
             _logger.warning("closed a connection to the queue that does not read its answers")
             self._hang_up(client)
         else:
@@ -311,6 +315,7 @@ class Broker:
         now = self._clock.monotonic()
         for client in list(self._clients.values()):
             if client.patience is not None and client.patience <= now:
+                telemetry.BOUND_HITS.labels("queue_silence").inc()
                 self._hang_up(client)
 
     def _time_to_next(self) -> float | None:

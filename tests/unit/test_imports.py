@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.process.identity": {"shared.process.age"},
     "shared.basics.transfer": set(),
     # Adapters. None knows another.
-    "shared.queue": set(),
+    "shared.queue": {"shared.basics.telemetry"},
     "shared.central": {"shared.basics.api_key", "shared.basics.telemetry", "shared.basics.transfer"},
     "shared.kube": {"shared.basics.telemetry", "shared.basics.transfer"},
     "shared.process.programs": {"shared.process.age"},

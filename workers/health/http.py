@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.basics import telemetry
+
 CONCURRENT = 16
 """Connections served at once; one more takes the place of the oldest, whoever that is: probes take milliseconds."""
 
@@ -83,6 +85,7 @@ class EndpointServer(ThreadingHTTPServer):
         with self._lock:
             for connection in list(self._open)[:count]:
                 del self._open[connection]
+                telemetry.BOUND_HITS.labels("endpoint").inc()
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 

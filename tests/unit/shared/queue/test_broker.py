@@ -36,7 +36,7 @@ from shared.queue.messages import (
     reply_decoder,
 )
 from shared.queue.store import Store
-from tests.unit.conftest import FakeClock, eventually
+from tests.unit.conftest import FakeClock, counted, eventually
 from tests.unit.shared.queue.conftest import RunningBroker, keys, messages
 from tests.unit.shared.queue.test_store import damage
 
@@ -283,6 +283,7 @@ def test_whoever_says_nothing_at_first_is_hung_up_on(run_dir: Path) -> None:
     running = RunningBroker(run_dir, clock=clock)
     lines = [Line(running.path) for _ in range(3)]
     silent, half, line = lines
+    before = counted("bound_hits_total", bound="queue_silence")
     half.socket.sendall(pack(encoder.encode(Stats())) + b"\x00\x00")
     assert half.receive() is not None
     line.ask(Stats())
@@ -290,6 +291,7 @@ def test_whoever_says_nothing_at_first_is_hung_up_on(run_dir: Path) -> None:
     assert line.ask(Stats()).error is None, "who made a request once may take its time"
     assert silent.receive() is None
     assert half.receive() is None
+    assert counted("bound_hits_total", bound="queue_silence") == before + 2
     clock.advance(3600)
     assert line.ask(Stats()).error is None
     for each in lines:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import pytest
 
+from shared.basics import telemetry
+from shared.basics.errors import PermanentError
 from shared.basics.logs import MAX_LINE
 from shared.basics.telemetry import LONGEST_LABEL, MOST_SERIES
 from shared.basics.throttle import BURST, PER_SECOND
@@ -17,6 +20,7 @@ from shared.central.stream import MAX_FRAME as STREAM_FRAME
 from shared.central.stream import MAX_HANDSHAKE
 from shared.central.verdicts import LONGEST_RETRY_AFTER
 from shared.queue.broker import MAX_CONNECTIONS, SILENCE
+from shared.queue.client import QueueClient, QueueRefused
 from shared.queue.frames import MAX_FRAME
 from shared.queue.limits import (
     BURIED_BYTES,
@@ -31,6 +35,8 @@ from shared.queue.limits import (
 )
 from shared.queue.messages import EVENTS, METRICS, RESULTS
 from tests.sim.agent import ROOT
+from tests.unit.conftest import counted, eventually
+from tests.unit.shared.queue.conftest import RunningBroker
 from workers.event_watcher.aggregate import REMEMBERED, STORM_BURST, STORM_RATE, WINDOW_SECONDS
 from workers.event_watcher.checkpoint import LATENESS, PIECE, PIECES
 from workers.health.http import CONCURRENT, REQUEST_SECONDS
@@ -147,3 +153,58 @@ def test_every_test_the_page_names_is_there() -> None:
     names = set(re.findall(r"`(test_\w+\.py)`", PAGE))
     assert len(names) > 5
     assert sorted(name for name in names if not list((ROOT / "tests").rglob(name))) == []
+
+
+BOUNDS = [
+    [cell.strip() for cell in line[1:-1].split("|")]
+    for line in PAGE.partition("## Bounds")[2].partition("\n## ")[0].splitlines()
+    if line.startswith("| ") and not line.startswith("| what |")
+]
+TESTS = {
+    name
+    for path in (ROOT / "tests").rglob("test_*.py")
+    for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+}
+METRICS_KNOWN = {f"{family.name}{'_total' * (family.type == 'counter')}" for family in telemetry.REGISTRY.collect()}
+
+
+@pytest.mark.parametrize("row", BOUNDS, ids=[row[0] for row in BOUNDS])
+def test_each_bound_of_the_page_is_tried_and_told_by_what_there_is(row: list[str]) -> None:
+    """Its tests go beyond it; and the counters that tell of it are on /metrics."""
+    _what, bound, _beyond, told, tried = row
+    assert bound
+    trials = re.findall(r"`(test_\w+)`", tried)
+    assert trials, "nothing tries it"
+    assert set(trials) <= TESTS
+    assert set(re.findall(r"`(cloudoptim_\w+)", told)) <= METRICS_KNOWN
+
+
+def test_there_are_no_fewer_bounds_than_there_were() -> None:
+    assert len(BOUNDS) >= 42
+
+
+# -- what is told of those who go beyond them -------------------------------------------------------
+
+
+def hits(bound: str) -> float:
+    return counted("bound_hits_total", bound=bound)
+
+
+def test_what_the_broker_refuses_or_cuts_off_is_counted(running: RunningBroker, client: QueueClient) -> None:
+    before = {bound: hits(f"queue_{bound}") for bound in ("invalid", "room", "connections")}
+    with pytest.raises(PermanentError):
+        client.set_state({"key": "x" * MAX_RECORD})
+    for number in range(7):
+        client.set_state({f"passing/{number}": "x" * (MAX_RECORD - 2)})
+    with pytest.raises(QueueRefused):
+        client.set_state({"passing/7": "x" * (MAX_RECORD - 2)})
+    idle = []
+    for _ in range(MAX_CONNECTIONS + 5):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(running.path))
+        idle.append(connection)
+    eventually(lambda: hits("queue_connections") > before["connections"])
+    for connection in idle:
+        connection.close()
+    assert hits("queue_invalid") == before["invalid"] + 1
+    assert hits("queue_room") == before["room"] + 1
