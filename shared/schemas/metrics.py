@@ -60,6 +60,9 @@ class ClusterMetrics(Outgoing):
     priced_node_count_by_source: dict[str, int]
     """Nodes by where their price comes from: ``override``, ``table``, ``fallback`` and so on; ``unknown`` ones add
     nothing to the cost."""
+    billed_pod_count_by_source: dict[str, int]
+    """Pods that are billed themselves, those on AWS Fargate, by where their price comes from. They are in the cost, as
+    on-demand and of type ``fargate``."""
     prices_as_of: str | None
     """Date of the price table used for any node, or null."""
     cost_allocation: CostAllocation | None

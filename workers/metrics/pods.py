@@ -25,6 +25,7 @@ from shared.kube.resources import (
 )
 from workers.metrics.accelerators import is_accelerator
 from workers.metrics.causes import Cause, cause_of
+from workers.metrics.pricing.fargate import ANNOTATION as PROVISIONED
 
 T = TypeVar("T")
 
@@ -57,6 +58,8 @@ class Shape(NamedTuple):
     limits: Amount = _NOTHING
     accelerators: tuple[tuple[str, int], ...] = ()
     """Requested pieces by the resource's name."""
+    provisioned: str = ""
+    """What AWS Fargate runs it with, as it says itself; such a pod is billed, and its node is not."""
 
 
 class Work(NamedTuple):
@@ -141,7 +144,9 @@ class PodTotals:
         requests = pod_requests(pod.spec, pod.status)
         limits = pod_limits(pod.spec, pod.status)
         cause = cause_of(pod.metadata, pod.spec.node_name, self._cost_labels)
-        return Work(Shape(phase, cpu_and_memory(requests), cpu_and_memory(limits), _pieces(requests)), cause)
+        provisioned = (pod.metadata.annotations or {}).get(PROVISIONED, "")
+        amounts = cpu_and_memory(requests), cpu_and_memory(limits)
+        return Work(Shape(phase, *amounts, _pieces(requests), provisioned), cause)
 
     def _hold(self, work: Work) -> Work:
         held = self._works.take(Work(self._shapes.take(work.shape), work.cause))

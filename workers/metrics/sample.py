@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -10,10 +11,14 @@ from shared.kube.resources import GIB, NANO
 from shared.kube.usage import Used
 from shared.schemas.costs import CostAllocation
 from shared.schemas.metrics import ClusterMetrics
+from workers.metrics.billed import NO_PODS, Billed
 from workers.metrics.capacity import Capacity, Kind
 from workers.metrics.nodes import NodeTotals
 from workers.metrics.pods import PodTotals
 from workers.metrics.pricing.price import Price, dollars
+
+FARGATE = "fargate"
+"""In the place of an instance type."""
 
 UNTYPED = "unknown"
 """Where a node says no instance type or zone."""
@@ -27,11 +32,12 @@ def take_sample(
     usage: Mapping[str, Used],
     prices: Mapping[str, Price],
     prices_as_of: str | None,
+    billed: Billed = NO_PODS,
     allocation: CostAllocation | None = None,
 ) -> ClusterMetrics:
     """All fields of SPEC section 5. Cores and GiB are rounded to 6 digits, dollars too.
 
-    ``prices`` are those of all machines, by name.
+    ``prices`` are those of all machines, by name; ``billed`` pods have prices of their own.
     """
     kinds: Counter[Kind] = Counter()
     capacities: Counter[Capacity] = Counter()
@@ -59,6 +65,11 @@ def take_sample(
         sources[price.source] += 1
         cost[what.capacity is Capacity.SPOT] += price.nanodollars or 0
         cost_by_type[instance_type] += price.nanodollars or 0
+    billed_sources: Counter[str] = Counter()
+    for pod in itertools.chain.from_iterable(billed.values()):
+        billed_sources[pod.price.source] += 1
+        cost[False] += pod.price.nanodollars or 0
+        cost_by_type[FARGATE] += pod.price.nanodollars or 0
     known = [(usage[name], nodes.nodes[name].allocatable) for name in prices if name in usage]
     machines, spot = kinds[Kind.MACHINE], capacities[Capacity.SPOT]
     counted = pods.counted(nodes.nodes, prices)
@@ -96,6 +107,7 @@ def take_sample(
         on_demand_cost_per_hour=dollars(cost[False]),
         cost_per_hour_by_instance_type={name: dollars(part) for name, part in cost_by_type.items()},
         priced_node_count_by_source=dict(sources),
+        billed_pod_count_by_source=dict(billed_sources),
         prices_as_of=prices_as_of,
         cost_allocation=allocation,
     )

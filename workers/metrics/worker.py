@@ -23,6 +23,7 @@ from shared.process.state import CLUSTER, DRAIN_ENDED
 from shared.queue.messages import METRICS
 from shared.schemas.metrics import ClusterMetrics
 from workers.metrics.allocation.costs import CostKeeper
+from workers.metrics.billed import billed_pods
 from workers.metrics.follow import Followed
 from workers.metrics.nodes import NodeTotals
 from workers.metrics.pods import Pod, PodTotals
@@ -137,6 +138,7 @@ class MetricsWorker(Worker):
         with self._nodes.lock, self._pods.lock:
             machines = self._nodes.totals.machines()
             prices = {name: price(node.identity, node.allocatable, sources) for name, node in machines.items()}
+            billed = billed_pods(self._nodes.totals, self._pods.totals, self._table)
             provider = _commonest(record.identity.provider for record in self._nodes.totals.nodes.values())
             return take_sample(
                 self._process.settings.agent.cluster_id,
@@ -146,7 +148,8 @@ class MetricsWorker(Worker):
                 usage,
                 prices,
                 self._table.as_of(provider or ""),
-                self._costs.divide(machines, prices),
+                billed,
+                self._costs.divide(machines, prices, billed),
             )
 
     def _tell_cluster(self) -> None:

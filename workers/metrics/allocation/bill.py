@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from workers.metrics.allocation.shares import ByResource, Measured, Shares, shares_of
+from workers.metrics.allocation.shares import ByResource, Measured, Shares, shares_of, shares_of_pods
+from workers.metrics.billed import NO_PODS, Billed
 from workers.metrics.causes import Cause
 from workers.metrics.nodes import NodeRecord
 from workers.metrics.pods import PodTotals
@@ -26,7 +27,7 @@ class _Line(NamedTuple):
     """What a node adds to the bill; 16 bytes for each of its causes."""
 
     price: int
-    node: NodeRecord
+    node: NodeRecord | None
     resources: ByResource
     idle: int
     system: int
@@ -53,8 +54,9 @@ class Bill:
         prices: Mapping[str, int],
         pods: PodTotals,
         usage: Usage = NOTHING_KNOWN,
+        billed: Billed = NO_PODS,
     ) -> None:
-        """Make it the bill of these nodes; those without a price are on none."""
+        """Make it the bill of these nodes, and of pods that are billed themselves. What has no price is on none."""
         anew = pods is not self._pods or usage is not self._usage
         self._pods, self._usage = pods, usage
         changed, pods.changed = pods.changed, set()
@@ -62,13 +64,17 @@ class Bill:
             self._add(self._lines.pop(name), -1)
         for name, price in prices.items():
             line, node = self._lines.get(name), nodes[name]
-            if line is not None:
-                if not anew and name not in changed and (line.price, line.node) == (price, node):
-                    continue
-                self._add(line, -1)
-            shares = shares_of(price, node, pods.on(name), usage.get(name, {}))
-            self._lines[name] = _line(price, node, shares)
-            self._add(self._lines[name], 1)
+            if anew or line is None or name in changed or (line.price, line.node) != (price, node):
+                self._put(name, _line(price, node, shares_of(price, node, pods.on(name), usage.get(name, {}))))
+        for name, some in billed.items():
+            shares = shares_of_pods(some)
+            self._put(name, _line(sum(shares.resources), None, shares))
+
+    def _put(self, name: str, line: _Line) -> None:
+        if name in self._lines:
+            self._add(self._lines[name], -1)
+        self._lines[name] = line
+        self._add(line, 1)
 
     def _add(self, line: _Line, sign: int) -> None:
         self.total += sign * line.price
@@ -83,6 +89,6 @@ class Bill:
                 del self.causes[cause]
 
 
-def _line(price: int, node: NodeRecord, shares: Shares) -> _Line:
+def _line(price: int, node: NodeRecord | None, shares: Shares) -> _Line:
     held = {cause: part for cause, part in shares.held.items() if part}
     return _Line(price, node, shares.resources, shares.idle, shares.system, tuple(held), array("q", held.values()))

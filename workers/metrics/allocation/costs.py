@@ -12,6 +12,7 @@ from shared.schemas.costs import CostAllocation
 from workers.metrics.allocation.bill import Bill
 from workers.metrics.allocation.measured import PodUsage
 from workers.metrics.allocation.told import allocation, by_namespace, costliest
+from workers.metrics.billed import NO_PODS, Billed
 from workers.metrics.follow import Followed
 from workers.metrics.nodes import NodeRecord
 from workers.metrics.pods import Pod
@@ -39,13 +40,15 @@ class CostKeeper:
         self._usage.read(self._pods.totals)
         return self._settings.interval_seconds
 
-    def divide(self, machines: Mapping[str, NodeRecord], prices: Mapping[str, Price]) -> CostAllocation | None:
+    def divide(
+        self, machines: Mapping[str, NodeRecord], prices: Mapping[str, Price], billed: Billed = NO_PODS
+    ) -> CostAllocation | None:
         """Bring the bill up to date; what a sample tells of it if that is due. The caller holds the totals' locks."""
         if not self._due.expired and not self._settings.prometheus:
             return None
         reading = self._usage.latest()
         known = {name: price.nanodollars for name, price in prices.items() if price.nanodollars is not None}
-        self._bill.update(machines, known, self._pods.totals, reading.beyond_requests)
+        self._bill.update(machines, known, self._pods.totals, reading.beyond_requests, billed)
         if not self._due.expired:
             return None
         return allocation(self._bill, self._settings.labels, reading.pods)

@@ -7,10 +7,12 @@ system and its kubelet, capacity less allocatable. Every split is exact: nothing
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from shared.kube.resources import GIB, NANO, Amount
+from workers.metrics.billed import BilledPod
 from workers.metrics.causes import Cause
 from workers.metrics.nodes import NodeRecord
 from workers.metrics.pods import Work
@@ -68,6 +70,18 @@ def shares_of(price: int, node: NodeRecord, pods: Mapping[int, Work], used: Mapp
         pieces = {cause: needs[cause].pieces.get(accelerator.resource, 0) for cause in causes}
         idle += _hand_out(part, accelerator.units, pieces, held)
     return Shares(ByResource(for_cpu, for_memory, sum(for_cards)), idle, system, held)
+
+
+def shares_of_pods(pods: Iterable[BilledPod]) -> Shares:
+    """The shares of pods that are billed themselves: each holds all of its price."""
+    held: Counter[Cause] = Counter()
+    cpu = memory = 0
+    for pod in pods:
+        price = pod.price.nanodollars or 0
+        for_cpu, for_memory = apportion(price, _weights(pod.amount, ()))
+        cpu, memory = cpu + for_cpu, memory + for_memory
+        held[pod.cause] += price
+    return Shares(ByResource(cpu, memory), 0, 0, held)
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:

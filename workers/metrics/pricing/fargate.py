@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from shared.kube.resources import GIB, NANO, Amount
 from workers.metrics.pricing.price import UNPRICED, Price, nano
 from workers.metrics.pricing.table import PriceTable
 
@@ -16,10 +17,16 @@ ANNOTATION = "CapacityProvisioned"
 _PROVISIONED = re.compile(r"(\d{1,4}(?:\.\d{1,6})?)\s*vCPU\s+(\d{1,5}(?:\.\d{1,6})?)\s*GB", re.IGNORECASE)
 
 
-def fargate(provisioned: str, region: str, table: PriceTable) -> Price:
+def provisioned(annotation: str) -> Amount | None:
+    """What a pod with this annotation was provisioned with; None where it says nothing."""
+    match = _PROVISIONED.fullmatch(annotation.strip())
+    return Amount(round(float(match[1]) * NANO), round(float(match[2]) * GIB)) if match else None
+
+
+def fargate(annotation: str, region: str, table: PriceTable) -> Price:
     """The price of a pod with this annotation in this region; unknown where the annotation says nothing."""
-    match, rate = _PROVISIONED.fullmatch(provisioned.strip()), table.fargate(region)
-    if match is None or rate is None:
+    amount, rate = provisioned(annotation), table.fargate(region)
+    if amount is None or rate is None:
         return UNPRICED
     (vcpu, gib), source = rate
-    return Price(nano(float(match[1]) * vcpu + float(match[2]) * gib), source)
+    return Price(nano(amount.cpu / NANO * vcpu + amount.memory / GIB * gib), source)

@@ -20,6 +20,10 @@ def empty_sample() -> ClusterMetrics:
     return take_sample("demo", NOON, NodeTotals(), PodTotals(), {}, {}, None)
 
 
+def on_fargate(name: str, node: str, provisioned: str = "0.25vCPU 0.5GB", phase: str = "Running") -> Pod:
+    return pod(name, phase, node, annotations={"CapacityProvisioned": provisioned}, cpu="100m")
+
+
 class Everywhere:
     """Any node: for tests to whom nodes do not matter."""
 
@@ -40,12 +44,19 @@ def pod(
     owner: tuple[str, str] | None = None,
     labels: dict[str, str] | None = None,
     requests: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
     **more: str,
 ) -> Pod:
     """A pod of one container with these requests; ``owner`` is its controller's kind and name."""
     owners = [{"kind": owner[0], "name": owner[1], "controller": True}] if owner else None
     content = {
-        "metadata": {"namespace": namespace, "name": name, "labels": labels, "ownerReferences": owners},
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": owners,
+        },
         "spec": {"nodeName": node, "containers": [{"resources": {"requests": {**(requests or {}), **more}}}]},
         "status": {"phase": phase},
     }

@@ -8,15 +8,18 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from shared.kube.resources import Amount
 from tests.unit.workers.metrics.allocation.conftest import totals_of
 from tests.unit.workers.metrics.conftest import node, pod
 from workers.metrics.allocation import bill as bills
 from workers.metrics.allocation.bill import Bill, Usage
 from workers.metrics.allocation.shares import Measured, Shares, shares_of
 from workers.metrics.allocation.told import allocation
+from workers.metrics.billed import Billed, BilledPod
 from workers.metrics.causes import Cause
 from workers.metrics.nodes import NodeTotals
 from workers.metrics.pods import Pod, key_of
+from workers.metrics.pricing.price import Price
 
 
 def nodes_of(*names: str) -> NodeTotals:
@@ -99,6 +102,14 @@ def test_a_new_reading_of_usage_and_a_new_list_of_pods_are_changes_too() -> None
 
 NODES = ["a", "b", "c"]
 PODS = [f"p{number}" for number in range(8)]
+BILLED = st.builds(
+    lambda name, cpu, price: BilledPod(
+        Cause("shop", "Pod", name, ("blue",)), Amount(cpu, 2**30), Price(price, "table")
+    ),
+    st.sampled_from(["x", "y"]),
+    st.integers(0, 10**10),
+    st.none() | st.integers(0, 10**12),
+)
 OWNERS = [None, ("StatefulSet", "db"), ("Job", "import"), ("DaemonSet", "agent")]
 
 
@@ -112,6 +123,7 @@ class Cluster(RuleBasedStateMachine):
         self.prices: dict[str, int] = {}
         self.present: dict[str, Pod] = {}
         self.usage: Usage = {}
+        self.billed: Billed = {}
         self.relist()
 
     @rule(name=st.sampled_from(NODES), cpu=st.sampled_from(["0", "2", "4"]), capacity=st.sampled_from(["1", "4", "5"]),
@@ -144,6 +156,10 @@ class Cluster(RuleBasedStateMachine):
         self.present[name] = pod(name, phase, node, namespace, owner, {"team": team} if team else None, requests)
         self.pods.put(self.present[name])
 
+    @rule(pods=st.dictionaries(st.sampled_from(["fargate-1", "fargate-2"]), st.lists(BILLED, max_size=2)))
+    def bill_pods(self, pods: dict[str, list[BilledPod]]) -> None:
+        self.billed = pods
+
     @rule(name=st.sampled_from(PODS))
     def remove_pod(self, name: str) -> None:
         if name in self.present:
@@ -163,11 +179,12 @@ class Cluster(RuleBasedStateMachine):
     @rule()
     def take_a_sample(self) -> None:
         """Or rather not: what changed since the last one is on the next."""
-        self.bill.update(self.nodes.nodes, self.prices, self.pods, self.usage)
+        self.bill.update(self.nodes.nodes, self.prices, self.pods, self.usage, self.billed)
         anew = Bill()
-        anew.update(self.nodes.nodes, self.prices, self.pods, self.usage)
+        anew.update(self.nodes.nodes, self.prices, self.pods, self.usage, self.billed)
         assert state(self.bill) == state(anew), "kept by difference, it is what a fresh count gives"
-        assert self.bill.total == sum(self.prices.values())
+        apart = sum(pod.price.nanodollars or 0 for pods in self.billed.values() for pod in pods)
+        assert self.bill.total == sum(self.prices.values()) + apart
 
     @invariant()
     def parts_sum_to_the_whole(self) -> None:
