@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 TOOLS := $(VENV)/tools/.installed
 
-.PHONY: demo test lint types audit tools container-test soak check docs chart prices lock clean
+.PHONY: demo test lint types audit tools container-test hostile soak check docs chart prices lock clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
@@ -15,6 +15,9 @@ test: $(READY) $(TOOLS) ## unit and integration tests: real sockets, real superv
 
 container-test: $(READY) $(TOOLS) ## the image and the bundle, in a container engine
 	PYTHON=$(BIN)/python scripts/container/test.sh
+
+hostile: $(READY) ## half an hour of a hostile Central; compares every object of the cluster afterwards
+	$(BIN)/python -m tests.sim.hostile
 
 soak: $(READY) ## 500 workers killed under load; counts what went in and came out (about 10 minutes)
 	$(BIN)/python -m tests.sim.soak --kills 500
