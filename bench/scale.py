@@ -172,7 +172,7 @@ def _api_load(url: str) -> tuple[int, int]:
     """Lists of pods, and requests that are neither watches nor for usage, since the audit was emptied."""
     with urllib.request.urlopen(f"{url}/sim/audit") as answer:
         entries = [entry for entry in json.load(answer) if "cloudoptim-agent" in entry["user"]]
-    lists = [entry for entry in entries if entry["verb"] == "list" and entry["resource"] == "pods"]
+    lists = [entry for entry in entries if (entry["verb"], entry["group"], entry["resource"]) == ("list", "", "pods")]
     plain = [entry for entry in entries if entry["verb"] != "watch" and entry["group"] != "metrics.k8s.io"]
     return len(lists), len(plain)
 
