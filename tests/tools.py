@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 _TOOLS = Path(__file__).resolve().parents[1] / ".venv" / "tools" / "bin"
+_NPM = _TOOLS.parent / "npm" / "node_modules" / ".bin"
 _PACKAGES = dict.fromkeys(("prometheus", "promtool"), "apt-get install prometheus")
 
 
 def find(name: str) -> str | None:
-    """The path of a command of scripts/container/tools.txt, or of this machine; None without it."""
-    folders = [str(_TOOLS), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    """The path of a command that `make tools` installs, or of this machine; None without it."""
+    folders = [str(_TOOLS), str(_NPM), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     return shutil.which(name, path=os.pathsep.join(folders))
 
 

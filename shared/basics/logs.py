@@ -1,4 +1,4 @@
-"""JSON log lines of at most 4 KiB, with context attached once (SPEC section 6).
+"""JSON log lines of at most 4 KiB, with context attached once.
 
 A line that fits into PIPE_BUF is written to supervisord's pipe in one piece, so lines never interleave.
 """
@@ -53,7 +53,7 @@ def carried() -> contextvars.Context:
 
 
 class JsonLine(JsonFormatter):
-    """One record as one JSON object on one line, with the fields of SPEC section 6 first."""
+    """One record as one JSON object on one line, the fields that every line has first."""
 
     def __init__(self, cluster_id: str, component: str, redacted: Redacted = str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Central's REST API: one method per call of SPEC section 3. Not thread-safe; each loop has its own."""
+"""Central's REST API: one method for each call. Not thread-safe; each loop has its own."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Caller:
     instance_id: str
 
     def headers(self) -> dict[str, str]:
-        """Headers of every request and of the WebSocket handshake (SPEC section 3)."""
+        """Headers of every request and of the WebSocket handshake."""
         return {
             "Authorization": f"Bearer {self.api_key.current()}",
             "User-Agent": USER_AGENT,

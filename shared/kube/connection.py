@@ -1,7 +1,7 @@
 """The connection to the API server: the official client's settings, TLS, proxies and tokens; raw bytes out.
 
 ``ApiClient`` is used below its typed API classes: those decode 5,000 pods in 4.7 s where msgspec takes 0.05,
-and importing them costs 20 MB (shared/KUBERNETES.md).
+and importing them costs 20 MB.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""supervisord with the workers' imports loaded once and shared (DESIGN.md, "Five processes in 128 MiB").
+"""supervisord with the workers' imports loaded once and shared.
 
 Everything is plain supervisord but one call: where it would exec ``python -m workers.X`` in the forked child,
 the child runs that module in place, with the pages of the imports still shared with its siblings. Programs

@@ -17,24 +17,37 @@ class ClusterEvent(Outgoing):
     event_id: str
     """Stable across repeats and restarts: Central may use it as a key."""
     event_type: EventType
+    """What happened."""
     severity: Severity
+    """``critical`` where something is lost or down, ``info`` where it was to be expected."""
     reason: str
+    """Kubernetes' own word for it, such as ``FailedScheduling``."""
     message: str
+    """Kubernetes' own sentence, cut to a bound."""
     kind: str
     """Kind of the object it happened to: ``Pod`` or ``Node``."""
     namespace: str | None
+    """Of the object; null for a node."""
     name: str
+    """Of the object."""
     uid: str | None
+    """Of the object, where it is known."""
     node_name: str | None
+    """The node it happened on, where there is one."""
     owner: str | None
     """The pod's controller as ``Kind/name``."""
     count: int
+    """Occurrences so far."""
     first_seen: UtcDatetime
+    """The first occurrence."""
     last_seen: UtcDatetime
+    """The last occurrence so far."""
 
 
 class EventBatch(Outgoing):
     """What one POST carries."""
 
     cluster_id: str
+    """The cluster's id at Central."""
     events: list[ClusterEvent]
+    """In the order in which they happened, as far as one can say."""

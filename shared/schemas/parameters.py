@@ -29,6 +29,7 @@ class NodeParameters(Parameters):
     """A task about one node."""
 
     node_name: Name
+    """The node."""
     node_uid: str | None = None
     """When given, the node of that name must have this UID; another one was the wrong target."""
     provider_id: str | None = None
@@ -47,6 +48,7 @@ class LabelNode(NodeParameters):
     """Set and remove labels of a node."""
 
     labels: Labels
+    """Label keys to values; null removes the label."""
     force: bool = False
     """Also touch labels under ``kubernetes.io/`` and ``k8s.io/``."""
 
@@ -70,11 +72,13 @@ class DrainNode(NodeParameters, Grace):
     """Cordon a node and evict its pods."""
 
     skip_namespaces: list[Name] = ["kube-system", "kube-public"]
+    """Pods in these stay."""
     eviction_interval_seconds: Annotated[float, Field(ge=0, le=3600)] = 0.0
     """Least time between two evictions; 0 lets budgets set the pace."""
     force: bool = False
     """Also evict bare pods, do-not-disrupt pods and pods of a DaemonSet that is gone. Still evicts."""
     delete_emptydir_data: bool = True
+    """False refuses a node with pods whose emptyDir would be lost."""
     dry_run: bool = False
     """Report the plan and touch nothing."""
     disable_eviction: bool = False
@@ -89,7 +93,9 @@ class PodParameters(Parameters):
     """A task about one pod."""
 
     namespace: Name
+    """The pod's."""
     pod_name: Name
+    """The pod."""
     pod_uid: str | None = None
     """When given, only the pod with this UID is touched."""
 
@@ -98,7 +104,9 @@ class LabelPod(PodParameters):
     """Set and remove labels of a pod. Needs the pod-labels RBAC component."""
 
     labels: Labels
+    """Label keys to values; null removes the label."""
     force: bool = False
+    """Also touch labels under ``kubernetes.io/`` and ``k8s.io/``."""
 
 
 class DeletePod(PodParameters, Grace):
@@ -118,4 +126,4 @@ PARAMETERS: dict[str, type[Parameters]] = {
     "delete_pod": DeletePod,
     "reschedule_pod": ReschedulePod,
 }
-"""Every task type of SPEC section 3."""
+"""Every task type."""

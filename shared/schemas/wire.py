@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from shared.basics.timing import iso
 
@@ -20,9 +20,13 @@ def _as_utc(moment: datetime) -> datetime:
 
 
 HeardDatetime = Annotated[datetime, AfterValidator(_as_utc)]
-"""A datetime; one without a zone is UTC (SPEC section 3). Kept as it came, to the microsecond."""
+"""A datetime; one without a zone is UTC. Kept as it came, to the microsecond."""
 
-UtcDatetime = Annotated[HeardDatetime, PlainSerializer(iso, when_used="json")]
+UtcDatetime = Annotated[
+    HeardDatetime,
+    PlainSerializer(iso, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 """One that we send: to the millisecond, with a ``Z``."""
 
 

@@ -26,7 +26,7 @@ from tests.sim.kube.cluster import Cluster
 from tests.sim.kube.scenarios import demo
 
 COMPONENTS = ("pod-labels",)
-"""label_pod needs it; everything else runs with the table of SPEC section 4."""
+"""label_pod needs it; everything else runs with the base's role."""
 
 INTERVALS = {"poll-interval-seconds": "1", "metrics-interval-seconds": "5", "HEARTBEAT_INTERVAL_SECONDS": "2"}
 """Shorter than in production, so that the tests are; as settings of the ConfigMap."""

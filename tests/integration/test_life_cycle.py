@@ -1,4 +1,4 @@
-"""Starting in any order, restarting any worker, stopping in order (SPEC section 8)."""
+"""Starting in any order, restarting any worker, stopping in order."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 from shared import config
 from shared.basics import telemetry
@@ -34,6 +35,14 @@ def test_every_link_between_the_pages_leads_somewhere() -> None:
             if not target.startswith("http") and not (page.parent / target).exists():
                 broken.append(f"{page.name}: {target}")
     assert broken == []
+
+
+def test_nothing_is_cited_that_a_reader_cannot_look_up() -> None:
+    """Documents that are not in the repository: what follows from them is written here, or said to follow from us."""
+    elsewhere = re.compile(r"\bSPEC(ification)? section|\b(DESIGN|DRAIN|KUBERNETES|SPEC|STYLE|TARGETS)\.md")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    texts = {name: (ROOT / name).read_text(errors="replace") for name in listed if (ROOT / name).is_file()}
+    assert [name for name, text in texts.items() if elsewhere.search(text) and name != "tests/unit/test_docs.py"] == []
 
 
 def test_every_task_type_and_its_parameters_are_explained() -> None:

@@ -35,7 +35,7 @@ def take_sample(
     billed: Billed = NO_PODS,
     allocation: CostAllocation | None = None,
 ) -> ClusterMetrics:
-    """All fields of SPEC section 5. Cores and GiB are rounded to 6 digits, dollars too.
+    """All fields. Cores and GiB are rounded to 6 digits, dollars too.
 
     ``prices`` are those of all machines, by name; ``billed`` pods have prices of their own.
     """

@@ -15,7 +15,7 @@ from workers.task_runner.departures import Departure, Departures, Stage, describ
 from workers.task_runner.follower import Broken, Follower, Listed, Removed, Seen
 
 DEFAULT_GRACE = 90
-"""Seconds a pod gets to stop unless the task says otherwise; a pod's own longer grace stands (SPEC section 4)."""
+"""Seconds a pod gets to stop unless the task says otherwise; a pod's own longer grace stands."""
 
 _REPORT_SECONDS = 15.0
 """How often a removal that takes long says what it waits for."""

@@ -132,7 +132,7 @@ class TaskRunner(Worker):
         return 1.0
 
     def _may_claim(self) -> bool:
-        """Whether registration was tried; resumes earlier tasks at that moment (SPEC section 8)."""
+        """Whether registration was tried; resumes earlier tasks at that moment."""
         with self._gate:  # Both loops come by here, and earlier tasks are to be resumed once.
             if self._started:
                 return True

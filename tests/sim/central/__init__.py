@@ -1,1 +1,1 @@
-"""An embedded Central Server: the client API of SPEC section 3 over real sockets, with a memory and faults."""
+"""An embedded Central Server: the client API over real sockets, with a memory and faults."""

@@ -1,4 +1,4 @@
-"""What the bundle's own files say, against SPEC section 4 and against the agent."""
+"""What the bundle's own files say, against what was promised and against the agent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TABLE = {
     ("", "pods/eviction"): {"create"},
     ("policy", "poddisruptionbudgets"): {"get", "list"},
 }
-"""SPEC section 4, resource by resource."""
+"""What was promised, resource by resource."""
 
 BEYOND = {
     "pod-labels": {("", "pods"): {"patch"}},

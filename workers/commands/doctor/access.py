@@ -40,7 +40,7 @@ RULES = (
     Rule("", "persistentvolumeclaims", ("get",), "volume-wait"),
     Rule("", "events", ("create",), "kubernetes-events"),
 )
-"""SPEC section 4, and the opt-in components of the bundle."""
+"""Those of k8s/base, and of the components that are opted in to."""
 
 
 def check_access(kube: Kube, inside: bool, events_wanted: bool, read_only: bool = False) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Guard rails the cluster's owner set, whatever Central asks (SPEC section 4, Environment).
+"""Guard rails the cluster's owner set, whatever Central asks.
 
 Each law is a module of this package; here is which of them judge what, in the order in which they are named. All
 are pure: limits and facts in, the sentence that refuses (or None) out.

@@ -1,4 +1,4 @@
-"""Field by field what SPEC section 3 fixed: names and types of everything on the wire."""
+"""Field by field what was agreed with Central: names and types of everything on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample: every figure of SPEC section 5 from known totals."""
+"""The sample: every figure from known totals."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The contract with Central as documents: ``make docs`` writes docs/openapi.json and docs/asyncapi.json."""
