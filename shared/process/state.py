@@ -27,5 +27,8 @@ TASK = "task/"
 EXECUTED = "executed/"
 """task-runner → itself: digests of the ids of tasks that were executed (durable)."""
 
+TALLY = "tally/"
+"""task-runner → itself: drains and evictions of the last hour, where the owner bounds them (durable)."""
+
 CHECKPOINT = "checkpoint/"
 """event-watcher → itself: how far it came (durable)."""

@@ -14,7 +14,7 @@ from shared.kube.nodes import Node
 from shared.kube.pods import Pod
 from workers.task_runner.guards.control_plane import ControlPlane
 from workers.task_runner.guards.cordoned import CordonAsked, MaxCordoned
-from workers.task_runner.guards.hourly import HourAsked, Hourly
+from workers.task_runner.guards.hourly import Hourly
 from workers.task_runner.guards.law import LabelsAsked, Law, NodeAsked, PodAsked, TaskAsked, first
 from workers.task_runner.guards.paused import Paused
 from workers.task_runner.guards.protected_labels import ProtectedLabels
@@ -63,11 +63,11 @@ def on_cordon(asked: CordonAsked, limits: Limits) -> str | None:
     return MaxCordoned(limits.max_cordoned).refusal(asked)
 
 
-def on_drain(asked: HourAsked, limits: Limits) -> str | None:
-    """Whether one more drain may begin within this hour."""
-    return Hourly("MAX_DRAINS_PER_HOUR", "drains", limits.max_drains_per_hour).refusal(asked)
+def hourly_drains(limits: Limits) -> Hourly:
+    """The law of how many drains may begin within an hour."""
+    return Hourly("MAX_DRAINS_PER_HOUR", "drains", limits.max_drains_per_hour)
 
 
-def on_eviction(asked: HourAsked, limits: Limits) -> str | None:
-    """Whether one more pod may be evicted or deleted within this hour."""
-    return Hourly("MAX_EVICTIONS_PER_HOUR", "evictions", limits.max_evictions_per_hour).refusal(asked)
+def hourly_evictions(limits: Limits) -> Hourly:
+    """The law of how many pods may be evicted or deleted within an hour."""
+    return Hourly("MAX_EVICTIONS_PER_HOUR", "evictions", limits.max_evictions_per_hour)

@@ -23,7 +23,16 @@ class Tally:
     def add(self, now: datetime, count: int = 1) -> Tally:
         """The tally with ``count`` more at ``now``, without what is no longer of interest."""
         minute, kept = _minute(now), self._recent(now)
-        return Tally({**kept, minute: max(0, kept.get(minute, 0) + count)})
+        return Tally({**kept, minute: kept.get(minute, 0) + count})
+
+    def without(self, moment: datetime) -> Tally:
+        """The tally with one less in the minute of ``moment``."""
+        minute = _minute(moment)
+        return Tally({**self.minutes, minute: max(0, self.minutes.get(minute, 0) - 1)})
+
+    def covers(self, other: Tally) -> bool:
+        """Whether this one counts at least as much, minute by minute."""
+        return all(self.minutes.get(minute, 0) >= count for minute, count in other.minutes.items())
 
     def count(self, now: datetime) -> int:
         return sum(self._recent(now).values())

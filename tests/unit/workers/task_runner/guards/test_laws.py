@@ -222,31 +222,31 @@ def test_nodes_without_the_label_are_a_group_too() -> None:
 
 def test_as_many_as_the_limit_begin_within_the_hour() -> None:
     limits, tally = Limits(max_drains_per_hour=2), Tally({})
-    assert guards.on_drain(HourAsked(NOON, tally), limits) is None
+    assert guards.hourly_drains(limits).refusal(HourAsked(NOON, tally)) is None
     tally = tally.add(NOON).add(NOON + timedelta(minutes=10))
     later = NOON + timedelta(minutes=20)
-    assert guards.on_drain(HourAsked(later, tally), limits) == (
+    assert guards.hourly_drains(limits).refusal(HourAsked(later, tally)) == (
         "MAX_DRAINS_PER_HOUR is 2 and 2 drains began within the hour; the next may begin at 2026-03-01T13:01:00Z"
     )
-    assert guards.on_drain(HourAsked(NOON + timedelta(minutes=61), tally), limits) is None
+    assert guards.hourly_drains(limits).refusal(HourAsked(NOON + timedelta(minutes=61), tally)) is None
 
 
 def test_evictions_have_a_limit_of_their_own() -> None:
     full = HourAsked(NOON, Tally({}).add(NOON, 5))
-    assert guards.on_eviction(full, Limits(max_drains_per_hour=0)) is None
-    said = guards.on_eviction(full, Limits(max_evictions_per_hour=5))
+    assert guards.hourly_evictions(Limits(max_drains_per_hour=0)).refusal(full) is None
+    said = guards.hourly_evictions(Limits(max_evictions_per_hour=5)).refusal(full)
     assert "MAX_EVICTIONS_PER_HOUR is 5 and 5 evictions began" in str(said)
 
 
 def test_a_limit_of_none_at_all_says_when_to_look_again() -> None:
-    said = guards.on_drain(HourAsked(NOON, Tally({})), Limits(max_drains_per_hour=0))
+    said = guards.hourly_drains(Limits(max_drains_per_hour=0)).refusal(HourAsked(NOON, Tally({})))
     assert str(said).endswith("the next may begin at 2026-03-01T13:00:00Z")
 
 
 def test_what_was_not_begun_after_all_is_given_back() -> None:
-    tally = Tally({}).add(NOON, 3).add(NOON, -1)
-    assert tally.count(NOON) == 2
-    assert tally.add(NOON, -5).count(NOON) == 0
+    tally = Tally({}).add(NOON, 2).without(NOON)
+    assert tally.count(NOON) == 1
+    assert tally.without(NOON).without(NOON).count(NOON) == 0
 
 
 def test_a_clock_that_was_set_back_forgets_nothing_and_ends() -> None:

@@ -1,0 +1,93 @@
+"""The owner's law as operations ask it: with the looks at the cluster, the clock and the records that it takes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import msgspec
+
+from shared.basics.timing import Clock
+from shared.config.limits import Limits
+from shared.kube.connection import Kube
+from shared.kube.nodes import Node
+from shared.kube.objects import Meta
+from shared.kube.pods import Pod
+from shared.kube.reads import Resource
+from shared.queue.client import Queue
+from workers.task_runner import guards
+from workers.task_runner.guards import Protection
+from workers.task_runner.guards.law import PROTECTED
+from workers.task_runner.guards.ledger import Ledger, Permit
+
+_FRESH = 5.0
+"""Seconds for which labels of namespaces count as known: many drains at once ask once."""
+
+_ANY_MARK = {"labelSelector": PROTECTED}
+
+
+class _Namespace(msgspec.Struct, frozen=True):
+    metadata: Meta
+
+
+class Owner:
+    """One for the process. Thread-safe."""
+
+    def __init__(self, limits: Limits, kube: Kube, queue: Queue, clock: Clock) -> None:
+        self._limits = limits
+        self._namespaces = Resource(kube, "/api/v1/namespaces", _Namespace)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._marks: Mapping[str, Mapping[str, str]] = {}
+        self._known_at: float | None = None
+        self._drains = Ledger(queue, "drains", clock)
+        self._evictions = Ledger(queue, "evictions", clock)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits as they are now."""
+        return self._limits.current()
+
+    def on_task(self, task_type: str, dry_run: bool) -> str | None:
+        """The rule that keeps a task from beginning, or going on, now."""
+        return guards.on_task(task_type, self._clock.now(), self.limits, dry_run)
+
+    def on_node(self, node: Node) -> str | None:
+        """The rule by which no task writes to ``node``."""
+        return guards.on_node(node, self.limits)
+
+    def protection(self) -> Protection:
+        """What says of each pod by which rule no task evicts, deletes or labels it.
+
+        Raises:
+            TemporaryError, Forbidden: the namespaces' labels cannot be read, so nobody knows.
+        """
+        limits, marks = self.limits, self._marked()
+        return lambda pod: guards.on_pod(pod, marks.get(pod.metadata.namespace, {}), limits)
+
+    def on_pod(self, pod: Pod) -> str | None:
+        """The rule by which no task evicts, deletes or labels ``pod``. Raises as ``protection``."""
+        return self.protection()(pod)
+
+    def begin_drain(self) -> str | None:
+        """Count one more drain, or the rule that refuses it. Raises TemporaryError."""
+        taken = self._drains.take(guards.hourly_drains(self.limits))
+        return taken if isinstance(taken, str) else None
+
+    def begin_eviction(self) -> Permit | str:
+        """Count one more eviction or deletion, or the rule that makes it wait. Raises TemporaryError."""
+        return self._evictions.take(guards.hourly_evictions(self.limits))
+
+    def not_evicted(self, permit: Permit) -> None:
+        """The eviction was not accepted: another may take its place."""
+        self._evictions.give_back(permit)
+
+    def _marked(self) -> Mapping[str, Mapping[str, str]]:
+        """Labels of the namespaces that have the owner's mark, by name."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._known_at is None or now - self._known_at > _FRESH:
+                found = self._namespaces.cached(_ANY_MARK).items
+                self._marks = {each.metadata.name: each.metadata.labels or {} for each in found}
+                self._known_at = now
+            return self._marks
