@@ -21,6 +21,7 @@ from shared.basics.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, seve
 from shared.central.identity import Caller
 from shared.central.items import MAX_ITEMS, Malformed, Offered, offered
 from shared.central.verdicts import Answer, NotOffered, NotUnderstood, TooLarge, Unclear, error_of
+from shared.central.whereabouts import Whereabouts
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
@@ -58,6 +59,7 @@ class CentralClient:
         self._caller = caller
         self._clock = clock
         self._takes_gzip = False
+        self._whereabouts = Whereabouts(url, clock)
         self._last: Deadline | None = None
         self._cutoff: Cutoff | None = None
         """Of the call under way."""
@@ -153,6 +155,9 @@ class CentralClient:
         seconds = CALL_TIMEOUT if self._last is None else min(CALL_TIMEOUT, self._last.remaining)
         if not seconds:
             raise TemporaryError(f"there is no time left for {call}")
+        if self._whereabouts.moved():
+            _logger.info("Central's name leads elsewhere now; what is connected to where it led is closed")
+            self._session.close()
         self._cutoff = cutoff = Cutoff(seconds)
         try:
             with (

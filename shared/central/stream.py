@@ -24,6 +24,7 @@ from shared.basics.timing import SYSTEM_CLOCK, Clock
 from shared.central.identity import Caller
 from shared.central.items import Malformed, Offered, members, offered
 from shared.central.verdicts import Answer, error_of
+from shared.central.whereabouts import Whereabouts
 
 PING_SECONDS = 15.0
 """Silence after which the peer is pinged; as much again and it counts as dead, and so does a frame that takes twice
@@ -116,6 +117,7 @@ class TaskStream:
         self._tls = {"ca_cert_path" if Path(trusted).is_dir() else "ca_certs": trusted}
         self._ping_seconds = ping_seconds
         self._clock = clock
+        self._whereabouts = Whereabouts(url, clock)
         self._socket: Any = None
 
     def frames(self) -> Iterator[bytes | None]:
@@ -130,7 +132,7 @@ class TaskStream:
             self._connect()
             yield None
             silent_since = self._clock.monotonic()
-            while True:
+            while not self._whereabouts.moved():
                 try:
                     opcode, data = self._socket.recv_data(control_frame=True)
                 except websocket.WebSocketTimeoutException:
@@ -144,6 +146,7 @@ class TaskStream:
                     reason = self._caller.quoted(_closing_reason(data))
                     raise TemporaryError(f"Central closed the stream {reason}".rstrip())
                 yield data if opcode == websocket.ABNF.OPCODE_TEXT else None
+            raise TemporaryError("Central's name leads elsewhere now; the stream is opened there")
         except (websocket.WebSocketException, OSError) as error:
             raise TemporaryError(f"Central's stream broke: {self._reason(error)}") from error
         finally:

@@ -52,7 +52,7 @@ class TaskRunner(Worker):
     def loops(self) -> list[Loop]:
         return [
             Loop("poll", self.poll, patience=90.0),
-            Loop("stream", self.listen, patience=90.0, slowest_retry=60.0),
+            Loop("stream", self.listen, patience=90.0),
             Loop("gauges", self.show),
         ]
 

@@ -57,6 +57,7 @@ class Cluster:
         self,
         nodes: int = 3,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
         tls: Path | None = None,
         tokens: Mapping[str, str] | None = None,
@@ -96,7 +97,7 @@ class Cluster:
             self.clockwork.controllers += [self.workloads, self.scheduler, self.kubelets, self.disruption]
             self.clockwork.controllers += [self.lifecycle, Namespaces(self.store), GarbageCollector(self.store)]
         self._authority = tls / "ca.crt" if tls else None
-        self._http = HttpServer(self.api.handle, port=port, tls=serving_context(tls) if tls else None)
+        self._http = HttpServer(self.api.handle, host, port, tls=serving_context(tls) if tls else None)
         self.api.control = Control(self)
         for name in _NAMESPACES:
             self.add_namespace(name)
