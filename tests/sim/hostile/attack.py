@@ -134,7 +134,7 @@ class _Memory:
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _watch(self) -> None:
         while not self._done.wait(0.5):
