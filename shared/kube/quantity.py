@@ -29,11 +29,9 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _FORM = re.compile(rf"(?:({_NUMBER}[eE][+-]?\d+)|({_NUMBER})(n|u|m|k|[MGTPE]|[KMGTPE]i)?)")
 
 
-@lru_cache(maxsize=4096)
-def parse_quantity(text: str) -> float:
+def read_quantity(text: str) -> float:
     """The number that ``text`` stands for (cores, bytes).
 
-    Cached: a cluster writes the same few hundred quantities over and over.
     https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 
     Raises:
@@ -43,3 +41,7 @@ def parse_quantity(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a quantity")
     return float(match[1] or match[2]) * _SUFFIXES[match[3] or ""]
+
+
+parse_quantity = lru_cache(maxsize=4096)(read_quantity)
+"""The same for what is asked for: a cluster writes the same few hundred quantities over and over."""

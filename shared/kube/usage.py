@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from shared.kube.connection import Kube
 from shared.kube.decoding import Decoder, Undecodable, parts
 from shared.kube.errors import KubeUnavailable, NotFound
 from shared.kube.objects import Meta, Struct
-from shared.kube.quantity import parse_quantity
+from shared.kube.quantity import read_quantity
 from shared.kube.reads import Resource
 from shared.kube.resources import CPU, MEMORY, NANO
 
@@ -93,11 +94,8 @@ class UsageApi:
             NotFound: the cluster has no metrics.k8s.io, or none that we know.
             Whatever ``Kube.call`` raises.
         """
-        try:
-            items = Resource(self._kube, f"{GROUP}/{self.version()}/nodes", _NodeMetrics).latest()
-        except NotFound:
-            self._version = None
-            raise
+        with self._asked("nodes") as path:
+            items = Resource(self._kube, path, _NodeMetrics).latest()
         return {item.metadata.name: known for item in items if (known := used(item.usage)) != UNKNOWN}
 
     def pods(self, silence: float, deadline: Deadline) -> Iterator[list[PodUsed]]:
@@ -108,9 +106,9 @@ class UsageApi:
             KubeUnavailable: nothing came for ``silence`` seconds, or not all by the ``deadline``, or no list.
             Whatever ``Kube.call`` raises.
         """
-        path = f"{GROUP}/{self.version()}/pods"
-        for items in _items(path, self._in_time(path, silence, deadline)):
-            yield [PodUsed(item.metadata.namespace, item.metadata.name, _together(item.containers)) for item in items]
+        with self._asked("pods") as path:
+            for items in _items(path, self._in_time(path, silence, deadline)):
+                yield [PodUsed(one.metadata.namespace, one.metadata.name, _together(one.containers)) for one in items]
 
     def _in_time(self, path: str, silence: float, deadline: Deadline) -> Iterator[bytes]:
         for chunk in self._kube.chunks(path, {}, silence):
@@ -128,6 +126,15 @@ class UsageApi:
             self._version = known[0]
             _logger.info("usage is read from metrics.k8s.io/%s", self._version)
         return self._version
+
+    @contextlib.contextmanager
+    def _asked(self, resource: str) -> Iterator[str]:
+        """The path to ask; a version that is not there is not asked for again."""
+        try:
+            yield f"{GROUP}/{self.version()}/{resource}"
+        except NotFound:
+            self._version = None
+            raise
 
     def _served(self) -> list[str]:
         try:
@@ -194,6 +201,6 @@ def _scaled(quantity: str | None, unit: int) -> int | None:
     if quantity is None:
         return None
     try:
-        return round(parse_quantity(quantity) * unit)
+        return round(read_quantity(quantity) * unit)  # Not twice the same, so none is kept.
     except (ValueError, OverflowError):
         return None

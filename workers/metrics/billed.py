@@ -10,7 +10,7 @@ from workers.metrics.capacity import Kind
 from workers.metrics.causes import Cause
 from workers.metrics.nodes import NodeTotals
 from workers.metrics.pods import PodTotals, Work
-from workers.metrics.pricing.fargate import fargate, provisioned
+from workers.metrics.pricing.fargate import fargate
 from workers.metrics.pricing.price import Price
 from workers.metrics.pricing.table import PriceTable
 
@@ -37,6 +37,6 @@ def billed_pods(nodes: NodeTotals, pods: PodTotals, table: PriceTable) -> Billed
 
 def _billed(works: Iterable[Work], region: str, table: PriceTable) -> Iterator[BilledPod]:
     for work in works:
-        said = work.shape.provisioned
-        if work.cause is not None and said:
-            yield BilledPod(work.cause, provisioned(said) or Amount(0, 0), fargate(said, region, table))
+        if work.cause is not None and work.shape.on_fargate:
+            amount = work.shape.provisioned
+            yield BilledPod(work.cause, amount or Amount(0, 0), fargate(amount, region, table))

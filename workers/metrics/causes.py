@@ -25,6 +25,10 @@ _LATE = timedelta(days=7)
 """A pod made so long after the minute in its Job's name is one of a Job that just looks like a CronJob's."""
 
 
+_LONGEST_KIND, _LONGEST_NAME = 63, 253
+"""Characters of what has such names; the API server takes anything from whoever makes a pod."""
+
+
 class Cause(NamedTuple):
     """Who a pod's cost is put down to."""
 
@@ -40,8 +44,9 @@ def cause_of(meta: Meta, node_name: str, labels: tuple[str, ...] = ()) -> Cause:
     """The cause of a pod that is bound to ``node_name``."""
     kind, name = _workload(meta, node_name)
     own = meta.labels or {}
+    values = tuple([own.get(label, "") for label in labels])
     # Few namespaces and kinds stand for many workloads.
-    return Cause(sys.intern(meta.namespace), sys.intern(kind), name, tuple([own.get(label, "") for label in labels]))
+    return Cause(sys.intern(meta.namespace), sys.intern(kind[:_LONGEST_KIND]), name[:_LONGEST_NAME], values)
 
 
 def _workload(meta: Meta, node_name: str) -> tuple[str, str]:

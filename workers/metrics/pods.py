@@ -26,6 +26,7 @@ from shared.kube.resources import (
 from workers.metrics.accelerators import is_accelerator
 from workers.metrics.causes import Cause, cause_of
 from workers.metrics.pricing.fargate import ANNOTATION as PROVISIONED
+from workers.metrics.pricing.fargate import provisioned
 
 T = TypeVar("T")
 
@@ -58,8 +59,10 @@ class Shape(NamedTuple):
     limits: Amount = _NOTHING
     accelerators: tuple[tuple[str, int], ...] = ()
     """Requested pieces by the resource's name."""
-    provisioned: str = ""
-    """What AWS Fargate runs it with, as it says itself; such a pod is billed, and its node is not."""
+    on_fargate: bool = False
+    """Whether it says what AWS Fargate runs it with; such a pod is billed, and its node is not."""
+    provisioned: Amount | None = None
+    """What that is, where it can be read."""
 
 
 class Work(NamedTuple):
@@ -144,9 +147,9 @@ class PodTotals:
         requests = pod_requests(pod.spec, pod.status)
         limits = pod_limits(pod.spec, pod.status)
         cause = cause_of(pod.metadata, pod.spec.node_name, self._cost_labels)
-        provisioned = (pod.metadata.annotations or {}).get(PROVISIONED, "")
-        amounts = cpu_and_memory(requests), cpu_and_memory(limits)
-        return Work(Shape(phase, *amounts, _pieces(requests), provisioned), cause)
+        shape = Shape(phase, cpu_and_memory(requests), cpu_and_memory(limits), _pieces(requests))
+        said = (pod.metadata.annotations or {}).get(PROVISIONED)
+        return Work(shape if said is None else shape._replace(on_fargate=True, provisioned=provisioned(said)), cause)
 
     def _hold(self, work: Work) -> Work:
         held = self._works.take(Work(self._shapes.take(work.shape), work.cause))

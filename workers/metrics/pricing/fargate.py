@@ -23,9 +23,9 @@ def provisioned(annotation: str) -> Amount | None:
     return Amount(round(float(match[1]) * NANO), round(float(match[2]) * GIB)) if match else None
 
 
-def fargate(annotation: str, region: str, table: PriceTable) -> Price:
-    """The price of a pod with this annotation in this region; unknown where the annotation says nothing."""
-    amount, rate = provisioned(annotation), table.fargate(region)
+def fargate(amount: Amount | None, region: str, table: PriceTable) -> Price:
+    """The price of a pod that was provisioned with so much in this region; unknown where that is not known."""
+    rate = table.fargate(region)
     if amount is None or rate is None:
         return UNPRICED
     (vcpu, gib), source = rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,16 @@ def test_the_best_version_that_is_served_is_asked_for(
     assert asked(cluster) == ["/apis/metrics.k8s.io", nodes, nodes]
 
 
-def test_a_version_that_is_not_served_any_more_is_asked_for_again(cluster: Cluster, kube: Kube) -> None:
+@pytest.mark.parametrize("ask", [UsageApi.nodes, lambda api: pods_of(api)], ids=["nodes", "pods"])
+def test_a_version_that_is_not_served_any_more_is_asked_for_again(
+    cluster: Cluster, kube: Kube, ask: Callable[[UsageApi], object]
+) -> None:
     api = UsageApi(kube)
-    api.nodes()
+    ask(api)
     cluster.set_metrics(versions=("v1",))
     with pytest.raises(NotFound):
-        api.nodes()
-    assert len(api.nodes()) == 3
+        ask(api)
+    ask(api)
     assert api.version() == "v1"
 
 

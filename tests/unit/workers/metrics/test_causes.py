@@ -62,6 +62,11 @@ def test_a_bare_pod_and_a_static_one_count_for_themselves() -> None:
     assert told(static) == ("StaticPod", "kube-proxy"), "one for all nodes, whose names the kubelets append"
 
 
+def test_a_controller_that_cannot_be_one_fills_no_sample() -> None:
+    """The API server does not look at what a pod's maker writes into its ownerReferences."""
+    assert told(meta(kind="K" * 10_000, owner="o" * 10_000)) == ("K" * 63, "o" * 253)
+
+
 def test_the_owner_may_group_by_labels() -> None:
     given = meta("bare", labels={"team": "blue", "app": "web", "tier": "1"})
     assert cause_of(given, "node-1", ("team", "cost-centre", "app")) == Cause(
