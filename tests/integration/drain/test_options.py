@@ -155,8 +155,8 @@ def test_a_node_that_goes_meanwhile_is_all_a_drain_wants(ground: Ground, tasks: 
 
     def replace() -> None:
         ground.cluster.delete_node(ground.victim)
-        ground.wait_for(lambda: ground.pod(name_of(web)) is None)
         ground.cluster.add_node(ground.victim)
+        ground.remove("Pod", name_of(web), gracePeriodSeconds=0)
         ground.bare("of-the-new-node", wait=False)
 
     tasks.kube.just_before("POST", f"/{name_of(web)}/eviction", replace)

@@ -19,6 +19,8 @@ from tests.integration.drain.fixtures import Start
 from tests.integration.drain.ground import Ground
 from tests.integration.drain.objects import FINALIZER, Object
 from tests.integration.drain.work import Tasks
+from tests.sim.kube.resources import DAEMON_SETS
+from tests.sim.kube.status import not_found
 from tests.unit.conftest import counted
 
 HELD = {"maxUnavailable": 0}
@@ -195,10 +197,14 @@ def test_rule_05_by_default_those_are_kube_system_and_kube_public(ground: Ground
     assert "staying: kube-public/kept, kube-system/kept" in result.logs
 
 
-@pytest.mark.simulator  # A real cluster's garbage collector deletes such a pod within moments.
+@pytest.mark.simulator  # The garbage collector deletes such a pod within moments: the answer is made to order.
 def test_rule_05_a_daemonsets_orphan_goes_only_with_force(ground: Ground, tasks: Tasks) -> None:
-    owner = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "gone", "uid": "u-gone", "controller": True}
-    ground.bare("orphan", owner=owner)
+    nowhere = objects.template("gone")
+    nowhere["spec"]["nodeSelector"] = {"no": "node"}
+    made = ground.apply(objects.workload("DaemonSet", "gone", None, nowhere))
+    owner = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "gone", "uid": made["metadata"]["uid"]}
+    ground.bare("orphan", owner={**owner, "controller": True})
+    ground.cluster.fail(verb="get", name="gone", times=None, status=404, body=not_found(DAEMON_SETS, "gone").body())
     refused = tasks.do("drain_node", drain(ground))
     assert refused.status == "failed"
     assert refused.error is not None

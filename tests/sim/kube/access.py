@@ -134,10 +134,13 @@ class Access:
 def _refused(user: str, ask: Ask) -> ApiError:
     if not ask.resource:
         message = f'forbidden: User "{user}" cannot {ask.verb} path "{ask.path}"'
-        return ApiError(403, "Forbidden", message, details())
-    scope = f'in the namespace "{ask.namespace}"' if ask.namespace else "at the cluster scope"
-    why = f'User "{user}" cannot {ask.verb} resource "{ask.target}" in API group "{ask.group}" {scope}'
-    return forbidden(ask.group, ask.resource, ask.name, why)
+        refused = ApiError(403, "Forbidden", message, details())
+    else:
+        scope = f'in the namespace "{ask.namespace}"' if ask.namespace else "at the cluster scope"
+        why = f'User "{user}" cannot {ask.verb} resource "{ask.target}" in API group "{ask.group}" {scope}'
+        refused = forbidden(ask.group, ask.resource, ask.name, why)
+    refused.headers = {"X-Content-Type-Options": "nosniff"}
+    return refused
 
 
 def load_documents(sources: Iterable[str | Path | Object]) -> list[Object]:

@@ -21,7 +21,7 @@ from tests.sim.kube.disruption import Disruption
 from tests.sim.kube.faults import Fault
 from tests.sim.kube.garbage import GarbageCollector
 from tests.sim.kube.kubelet import Kubelets
-from tests.sim.kube.namespaces import HOLD, Namespaces
+from tests.sim.kube.namespaces import HOLD, Namespaces, default_account
 from tests.sim.kube.nodes import NodeLifecycle
 from tests.sim.kube.recorder import Recorder
 from tests.sim.kube.resources import (
@@ -38,10 +38,10 @@ from tests.sim.kube.resources import (
     Object,
     Resource,
 )
-from tests.sim.kube.scheduler import Scheduler
+from tests.sim.kube.scheduler import Scheduler, runs_daemon
 from tests.sim.kube.server import Api
 from tests.sim.kube.settling import settled
-from tests.sim.kube.status import ApiError
+from tests.sim.kube.status import ApiError, success
 from tests.sim.kube.store import Store, Stored
 from tests.sim.kube.usage import Usage
 from tests.sim.kube.wire import HttpServer
@@ -184,13 +184,24 @@ class Cluster:
         body = "Too many requests, please try again later.\n"
         return self.fail(status=429, body=body, headers=headers, times=times, **match)
 
-    def deny_evictions(
-        self, webhook: str, message: str, code: int = 403, times: int | None = None, **match: Any
-    ) -> Fault:
+    def deny(self, webhook: str, message: str, code: int = 403, times: int | None = None, **match: Any) -> Fault:
         """An admission webhook says no. The code is the webhook's own; without one the server uses 400."""
         reason = {403: "Forbidden", 429: "TooManyRequests"}.get(code, "")
         refusal = ApiError(code, reason, f'admission webhook "{webhook}" denied the request: {message}')
-        return self.fail(subresource="eviction", status=code, body=refusal.body(), times=times, **match)
+        return self.fail(status=code, body=refusal.body(), times=times, **match)
+
+    def deny_evictions(
+        self, webhook: str, message: str, code: int = 403, times: int | None = None, **match: Any
+    ) -> Fault:
+        return self.deny(webhook, message, code, times, subresource="eviction", **match)
+
+    def make_dry(self, times: int | None = 1, **match: Any) -> Fault:
+        """A mutating webhook turns evictions into dry runs: 201, and nothing happens."""
+        return self.fail(status=201, body=success(201), times=times, subresource="eviction", **match)
+
+    def meanwhile(self, action: Callable[[], object]) -> None:
+        """Do ``action`` once, when an eviction has judged its budget and has not written to it yet."""
+        self.api.between.append(action)
 
     def clear_faults(self) -> None:
         self.api.faults.clear()
@@ -217,10 +228,13 @@ class Cluster:
             return found.object
         metadata = objects.identity(name, labels={"kubernetes.io/metadata.name": name})
         status = {"phase": "Active"}
-        return self._put(NAMESPACES, {"metadata": metadata, "spec": {"finalizers": ["kubernetes"]}, "status": status})
+        made = self._put(NAMESPACES, {"metadata": metadata, "spec": {"finalizers": ["kubernetes"]}, "status": status})
+        default_account(self.store, name)
+        return made
 
     def add_node(self, name: str, **options: Any) -> Object:
-        """A Ready node; options as ``objects.node`` takes them."""
+        """A Ready node with a hollow kubelet; options as ``objects.node`` takes them."""
+        self.kubelets.serve(name)
         return self._put(NODES, objects.node(name, minor=self.api.minor, **options))
 
     def add_deployment(
@@ -252,9 +266,8 @@ class Cluster:
         with self.store.lock:
             self.add_namespace(namespace)
             owner = self._put(DAEMON_SETS, workloads.daemon_set(namespace, name, pods.pod_template(name, **options)))
-            selector = options.get("node_selector") or {}
             for node in self.nodes():
-                if selector.items() <= node["metadata"]["labels"].items():
+                if runs_daemon(node, pods.daemon_template(owner["spec"]["template"])):
                     self._run(DAEMON_SETS, owner, [None], node["metadata"]["name"])
             return owner
 
@@ -412,6 +425,7 @@ class Cluster:
     ) -> None:
         """Pods of ``owner`` that run already; without a node to go to they are left to the scheduler."""
         template, namespace = owner["spec"]["template"], owner["metadata"]["namespace"]
+        template = pods.daemon_template(template) if kind is DAEMON_SETS else template
         reference = objects.owner_reference(owner, kind.kind, kind.api_version)
         never_ready = template["metadata"]["annotations"].get(f"{pods.SIM}/never-ready") == "true"
         places = [node] if isinstance(node, str) else list(node or ())

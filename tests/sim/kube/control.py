@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 _ACTIONS = {
     "add_budget", "add_daemonset", "add_deployment", "add_mirror_pod", "add_namespace", "add_node", "add_pod",
-    "add_statefulset", "attach_volume", "clear_faults", "compact", "delete_node", "deny_evictions", "detach_volume",
-    "drop_connections", "drop_watches", "fail", "fail_scheduling", "freeze_watches", "kubelet_evict",
-    "node_not_ready", "node_ready", "oom_kill", "release", "restart", "rotate_token", "set_metrics",
-    "terminate_namespace", "throttle", "wait_settled",
+    "add_statefulset", "attach_volume", "clear_faults", "compact", "delete_node", "deny", "deny_evictions",
+    "detach_volume", "drop_connections", "drop_watches", "fail", "fail_scheduling", "freeze_watches",
+    "kubelet_evict", "make_dry", "node_not_ready", "node_ready", "oom_kill", "release", "restart", "rotate_token",
+    "set_metrics", "terminate_namespace", "throttle", "wait_settled",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from tests.sim.kube.budgets import is_ready
 from tests.sim.kube.clockwork import Clockwork
 from tests.sim.kube.deletes import DeleteOptions, delete
 from tests.sim.kube.objects import owner_reference
-from tests.sim.kube.pods import pod
+from tests.sim.kube.pods import daemon_template, pod
 from tests.sim.kube.resources import (
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -19,6 +19,7 @@ from tests.sim.kube.resources import (
     Object,
     Resource,
 )
+from tests.sim.kube.scheduler import runs_daemon
 from tests.sim.kube.store import Change, Store, Stored, controller_of
 from tests.sim.kube.writes import Target, change, free_name
 
@@ -81,6 +82,8 @@ class Workloads:
                 change(self._store, stored, lambda rs: {**rs, "spec": {**rs["spec"], "replicas": replicas}})
 
     def _reconcile(self, owner: Stored) -> None:
+        if "deletionTimestamp" in owner.object["metadata"]:
+            return
         with self._store.lock:
             pods = self._store.pods.owned_by(owner.object["metadata"]["uid"])
             if owner.resource is REPLICA_SETS:
@@ -95,7 +98,7 @@ class Workloads:
         active = [stored for stored in pods if _is_active(stored.object)]
         wanted = owner.object["spec"]["replicas"]
         for _ in range(wanted - len(active)):
-            self._create(owner)
+            self._create(owner, owner.object["spec"]["template"])
         for stored in active[wanted:]:
             self._delete(stored)
 
@@ -104,26 +107,25 @@ class Workloads:
         names = [f"{owner.name}-{ordinal}" for ordinal in range(owner.object["spec"]["replicas"])]
         for name in names:
             if self._store.get(PODS, owner.namespace, name) is None:
-                self._create(owner, name)
+                self._create(owner, owner.object["spec"]["template"], name)
         for stored in pods:
             if stored.name not in names or _is_over(stored.object):
                 self._delete(stored)
 
     def _keep_on_nodes(self, owner: Stored, pods: list[Stored]) -> None:
-        """One on each node that the template selects, cordoned or not."""
+        """One on each node that the template selects and whose taints it tolerates, cordoned or not."""
         held = {stored.object["spec"].get("nodeName") for stored in pods}
-        selector = owner.object["spec"]["template"]["spec"].get("nodeSelector") or {}
+        template = daemon_template(owner.object["spec"]["template"])
         for node in self._store.all(NODES):
-            if node.name not in held and selector.items() <= (node.object["metadata"].get("labels") or {}).items():
-                self._create(owner, node=node.name)
+            if node.name not in held and runs_daemon(node.object, template):
+                self._create(owner, template, node=node.name)
         for stored in pods:
             if _is_over(stored.object):
                 self._delete(stored)
 
-    def _create(self, owner: Stored, name: str | None = None, node: str | None = None) -> None:
+    def _create(self, owner: Stored, template: Object, name: str | None = None, node: str | None = None) -> None:
         name = name or free_name(self._store, PODS, owner.namespace, f"{owner.name}-")
         reference = owner_reference(owner.object, owner.resource.kind, owner.resource.api_version)
-        template = owner.object["spec"]["template"]
         self._store.put(PODS, pod(template, owner.namespace or "default", name, reference, node))
 
     def _delete(self, stored: Stored) -> None:

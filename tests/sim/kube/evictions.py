@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.sim.kube import budgets
 from tests.sim.kube.admission import Admit, admit_all
 from tests.sim.kube.deletes import DeleteOptions, check_preconditions, delete, delete_options
 from tests.sim.kube.kinds import timestamp
 from tests.sim.kube.resources import BUDGETS, Object
 from tests.sim.kube.selectors import matches_selector
-from tests.sim.kube.status import ApiError, Cause, bad_request, forbidden, success, too_many_requests
+from tests.sim.kube.status import ApiError, Cause, bad_request, details, forbidden, success, too_many_requests
 from tests.sim.kube.store import Store, Stored
 from tests.sim.kube.writes import Target, admit_into_namespace, change, check_envelope, existing
 
 _MAX_DISRUPTED_PODS = 2000
+_TRIES = 20
+"""Writes of a budget's status that others were faster than, until the server gives up."""
 _SEVERAL_BUDGETS = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
 _CONDITION = {
     "type": "DisruptionTarget",
@@ -22,26 +26,52 @@ _CONDITION = {
 }
 
 
-def evict(store: Store, target: Target, body: Object, query: dict[str, str], admit: Admit = admit_all) -> Object:
-    """Evict the pod; the Status to answer with 201."""
+def evict(
+    store: Store,
+    target: Target,
+    body: Object,
+    query: dict[str, str],
+    admit: Admit = admit_all,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Object:
+    """Evict the pod; the Status to answer with 201.
+
+    As on a real server a budget is read, judged and then written: what others do ``meanwhile`` shows.
+
+    Raises:
+        ApiError: the refusal, a 404 of the budget that was deleted meanwhile included.
+    """
     check_envelope("Eviction", target, body, "policy")
+    admit_into_namespace(store, target)
+    if (body.get("metadata") or {}).get("name") != target.name:
+        raise bad_request("name in URL does not match name in Eviction object")
+    options = delete_options(body.get("deleteOptions") or {}, query, "Eviction")
     with store.lock:
-        admit_into_namespace(store, target)
-        if (body.get("metadata") or {}).get("name", target.name) != target.name:
-            raise bad_request("name in URL does not match name in Eviction object")
-        options = delete_options(body.get("deleteOptions") or {}, query)
         metadata = {"name": target.name, "namespace": target.namespace, **(body.get("metadata") or {})}
         admit("CREATE", {**body, "metadata": metadata}, None)  # Before it is known whether there is such a pod.
         pod = existing(store, target)
         guarded = None if _ignores_budgets(pod.object) else _only_budget(store, pod)
         if guarded is None:
-            _delete(store, target, pod, options)
-        elif _unhealthy_may_go(guarded.object, pod.object):
-            _delete_unhealthy(store, target, pod, options, guarded.name)
-        else:
-            _spend(store, guarded, pod, options.dry_run)
-            _delete(store, target, pod, options)
+            _delete(store, target, options)
+            return success(201)
+    if _unhealthy_may_go(guarded.object, pod.object):
+        _delete_unhealthy(store, target, pod, options, guarded.name)
         return success(201)
+    for _ in range(_TRIES):
+        spent = _judged(guarded, pod.name)
+        meanwhile()
+        with store.lock:
+            latest = existing(store, Target(BUDGETS, pod.namespace, guarded.name))
+            if latest.revision == guarded.revision:
+                if not options.dry_run:
+                    store.put(BUDGETS, {**latest.object, "status": spent})
+                break
+            guarded = latest
+    else:
+        why = f'couldn\'t update PodDisruptionBudget "{guarded.name}" due to conflicts'
+        raise ApiError(504, "Timeout", f"Timeout: {why}", details(retry=10))
+    _delete(store, target, options)
+    return success(201)
 
 
 def _ignores_budgets(pod: Object) -> bool:
@@ -72,8 +102,12 @@ def _unhealthy_may_go(budget: Object, pod: Object) -> bool:
     return budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow" or healthy_enough
 
 
-def _spend(store: Store, budget: Stored, pod: Stored, dry_run: bool) -> None:
-    """Take one disruption from the budget, recording for whom, or refuse."""
+def _judged(budget: Stored, pod: str) -> Object:
+    """The status with one disruption less, recording for whom.
+
+    Raises:
+        ApiError: the budget allows none.
+    """
     status, name = budget.object["status"], budget.name
     if status.get("observedGeneration", 0) < budget.object["metadata"].get("generation", 0):
         raise _still_processed(name)
@@ -85,14 +119,12 @@ def _spend(store: Store, budget: Stored, pod: Stored, dry_run: bool) -> None:
         raise forbidden("policy", "poddisruptionbudget", name, why)
     if allowed == 0:
         raise _refused(0, _why_not(name, status))
-    if dry_run:
-        return
     spent = {**status, "disruptionsAllowed": allowed - 1}
-    spent["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod.name: timestamp()}
+    spent["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod: timestamp()}
     if allowed == 1:
         conditions = status.get("conditions") or ()
         spent["conditions"] = budgets.with_allowed_condition(conditions, 0, status["observedGeneration"])
-    change(store, budget, lambda latest: {**latest, "status": spent})
+    return spent
 
 
 def _why_not(name: str, status: Object) -> str:
@@ -121,19 +153,21 @@ def _refused(retry: int, why: str) -> ApiError:
 def _delete_unhealthy(store: Store, target: Target, pod: Stored, options: DeleteOptions, budget: str) -> None:
     """The real server replaces a caller's resourceVersion by the one it judged, and blames the budget."""
     try:
-        _delete(store, target, pod, DeleteOptions(options.grace, options.uid, None, options.dry_run))
+        _delete(store, target, DeleteOptions(options.grace, options.uid, None, options.dry_run))
     except ApiError as refusal:
         if refusal.code == 409 and not options.version:
             raise _still_processed(budget) from None
         raise
 
 
-def _delete(store: Store, target: Target, pod: Stored, options: DeleteOptions) -> None:
-    if refusal := check_preconditions(pod, options):
-        raise refusal
-    if not options.dry_run:
-        change(store, pod, _targeted)
-    delete(store, target, DeleteOptions(options.grace, options.uid, None, options.dry_run))
+def _delete(store: Store, target: Target, options: DeleteOptions) -> None:
+    with store.lock:
+        pod = existing(store, target)
+        if refusal := check_preconditions(pod, options):
+            raise refusal
+        if not options.dry_run:
+            change(store, pod, _targeted)
+        delete(store, target, DeleteOptions(options.grace, options.uid, None, options.dry_run))
 
 
 def _targeted(pod: Object) -> Object | None:

@@ -6,7 +6,18 @@ import random
 import uuid
 from datetime import datetime, timezone
 
-from tests.sim.kube.resources import BUDGETS, EVENTS, NAMESPACES, NODES, PODS, Object, Resource
+from tests.sim.kube.resources import (
+    BUDGETS,
+    DEPLOYMENTS,
+    EVENTS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    Object,
+    Resource,
+)
 from tests.sim.kube.status import Cause, invalid
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
@@ -57,6 +68,7 @@ def created(resource: Resource, obj: Object, namespace: str | None) -> Object:
     result = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
     result["metadata"] = metadata
     defaults = {PODS: _pod, NODES: _node, NAMESPACES: _namespace, BUDGETS: _budget, EVENTS: _event}
+    defaults |= dict.fromkeys((DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS), _scalable)
     return defaults[resource](result) if resource in defaults else result
 
 
@@ -110,13 +122,12 @@ def _namespace(namespace: Object) -> Object:
 
 
 def _budget(budget: Object) -> Object:
-    spec = budget.get("spec") or {}
-    if "minAvailable" in spec and "maxUnavailable" in spec:
-        why = "Invalid value: minAvailable and maxUnavailable cannot be both set"
-        cause = Cause("FieldValueInvalid", why, "spec")
-        raise invalid(BUDGETS.qualified_kind, budget["metadata"].get("name", ""), [cause])
     status = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
-    return {**budget, "spec": spec, "status": status}
+    return {**budget, "spec": budget.get("spec") or {}, "status": status}
+
+
+def _scalable(owner: Object) -> Object:
+    return {**owner, "spec": {"replicas": 1, **(owner.get("spec") or {})}}
 
 
 def _event(event: Object) -> Object:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.sim.kube.resources import PODS, Object, Resource
 from tests.sim.kube.selectors import Fields, parse_fields, parse_labels
-from tests.sim.kube.status import ApiError, Cause, bad_request, expired, invalid, version_too_large
+from tests.sim.kube.status import ApiError, Cause, bad_request, expired, invalid, not_supported, version_too_large
 from tests.sim.kube.store import Store, Stored, TooOld, decode, encode
 
 _TOO_OLD = "The resourceVersion for the provided list is too old."
@@ -35,7 +35,8 @@ class ListOptions:
     watch: bool
     bookmarks: bool
     timeout: int | None
-    initial_events: bool
+    initial_events: bool | None
+    """None where nothing is said about them."""
 
     @property
     def selective(self) -> bool:
@@ -57,7 +58,7 @@ def parse_options(resource: Resource, query: Mapping[str, str]) -> ListOptions:
         watch=_flag(query, "watch"),
         bookmarks=_flag(query, "allowWatchBookmarks"),
         timeout=_integer(query.get("timeoutSeconds")),
-        initial_events=_flag(query, "sendInitialEvents"),
+        initial_events=_flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
     )
     _validate(options)
     return options
@@ -82,27 +83,30 @@ def _validate(options: ListOptions) -> None:
     def forbid(field: str, why: str) -> None:
         causes.append(Cause("FieldValueForbidden", f"Forbidden: {why}", field))
 
+    def unsupported(field: str, value: str, *supported: str) -> None:
+        if value not in supported:
+            causes.append(not_supported(field, value, *supported))
+
     match = "resourceVersionMatch"
-    if options.initial_events:
-        if not options.watch:
-            forbid("sendInitialEvents", "sendInitialEvents is forbidden for list")
-        elif options.match != "NotOlderThan":
+    if options.watch:
+        if options.initial_events is not None and options.match != "NotOlderThan":
             forbid(match, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-    elif options.token and options.watch:
-        forbid(match, f"{match} is forbidden when continue is provided")
-    elif options.match and options.watch:
-        forbid(match, f"{match} is forbidden for watch unless sendInitialEvents is provided")
+        if options.match:
+            if options.initial_events is None:
+                forbid(match, f"{match} is forbidden for watch unless sendInitialEvents is provided")
+            unsupported(match, options.match, "NotOlderThan")
+            if options.token:
+                forbid(match, f"{match} is forbidden when continue is provided")
     elif options.match:
         if not options.version:
             forbid(match, f"{match} is forbidden unless resourceVersion is provided")
         if options.token:
             forbid(match, f"{match} is forbidden when continue is provided")
-        if options.match not in ("Exact", "NotOlderThan"):
-            supported = 'supported values: "Exact", "NotOlderThan", ""'
-            message = f'Unsupported value: "{options.match}": {supported}'
-            causes.append(Cause("FieldValueNotSupported", message, match))
+        unsupported(match, options.match, "Exact", "NotOlderThan", "")
         if options.match == "Exact" and options.version == "0":
             forbid(match, f'{match} "exact" is forbidden for resourceVersion "0"')
+    if options.initial_events is not None and not options.watch:
+        forbid("sendInitialEvents", "sendInitialEvents is forbidden for list")
     if causes:
         raise invalid("ListOptions.meta.k8s.io", "", causes)
 

@@ -9,10 +9,13 @@ from tests.sim.kube.kubelet import Kubelets
 from tests.sim.kube.objects import ready_conditions
 from tests.sim.kube.recorder import Recorder
 from tests.sim.kube.resources import NODES, PODS, Object
+from tests.sim.kube.status import ApiError
 from tests.sim.kube.store import Change, Store, Stored
 from tests.sim.kube.writes import Target, change
 
 _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_QUARANTINE = 1.0
+"""Seconds for which the pods of a node that is gone are left as they are."""
 _LOST = ("node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready")
 
 
@@ -23,23 +26,44 @@ class NodeLifecycle:
 
     def see(self, change: Change) -> None:
         if change.resource is NODES and change.object is not None:
-            self._taint_cordoned(change.object)
+            self._taint(change.object)
         elif change.resource is NODES:
-            for pod in self._store.pods.on_node(change.latest.name):
-                delete(self._store, Target(PODS, pod.namespace, pod.name), DeleteOptions(grace=0))
+            self._clockwork.after(_QUARANTINE, lambda: self._collect(change.latest.name))
+        elif change.resource is PODS and change.object is not None and change.previous is None:
+            node = change.object.object["spec"].get("nodeName")
+            if node and self._store.get(NODES, None, node) is None:
+                self._clockwork.after(_QUARANTINE, lambda: self._collect(node))
 
     def work(self) -> None:
         """Everything is done on sight."""
 
-    def _taint_cordoned(self, node: Stored) -> None:
+    def _collect(self, node: str) -> None:
+        """What the pod garbage collector does when a node stays away; the real one waits 40 s and more."""
+        if self._store.get(NODES, None, node) is not None:
+            return
+        for pod in self._store.pods.on_node(node):
+            change(self._store, pod, _collected)
+            try:
+                delete(self._store, Target(PODS, pod.namespace, pod.name), DeleteOptions(grace=0))
+            except ApiError:
+                pass  # Somebody was faster.
+
+    def _taint(self, node: Stored) -> None:
+        """The taints that follow from a cordon and from the Ready condition."""
+
         def tainted(latest: Object) -> Object | None:
-            spec = latest["spec"]
-            taints = spec.get("taints") or []
-            others = [taint for taint in taints if taint["key"] != _UNSCHEDULABLE]
-            if bool(spec.get("unschedulable")) == (len(others) < len(taints)):
-                return None
-            added = {"key": _UNSCHEDULABLE, "effect": "NoSchedule", "timeAdded": timestamp()}
-            return _with_taints(latest, [*others, added] if spec.get("unschedulable") else others)
+            ready = {c["type"]: c["status"] for c in latest["status"].get("conditions") or ()}.get("Ready", "False")
+            wanted = {
+                _UNSCHEDULABLE: bool(latest["spec"].get("unschedulable")),
+                _LOST[0]: ready == "Unknown",
+                _LOST[1]: ready == "False",
+            }
+            taints = latest["spec"].get("taints") or []
+            kept = [t for t in taints if t.get("effect") != "NoSchedule" or wanted.get(t["key"], True)]
+            there = {taint["key"] for taint in kept if taint.get("effect") == "NoSchedule"}
+            missing = [key for key, is_wanted in wanted.items() if is_wanted and key not in there]
+            added = [{"key": key, "effect": "NoSchedule", "timeAdded": timestamp()} for key in missing]
+            return _with_taints(latest, [*kept, *added]) if added or kept != taints else None
 
         change(self._store, node, tainted)
 
@@ -76,6 +100,17 @@ class NodeLifecycle:
         for pod in self._store.pods.on_node(node.name):
             change(self._store, pod, lambda latest: _with_readiness(latest, "True"))
         self._clockwork.after(0, lambda: self._kubelets.resume_on(node.name))
+
+
+def _collected(pod: Object) -> Object:
+    """A pod whose node no longer exists, as the pod garbage collector leaves it."""
+    why = {"reason": "DeletionByPodGC", "message": "PodGC: node no longer exists"}
+    since = timestamp()
+    target = {"type": "DisruptionTarget", "status": "True", "lastProbeTime": None, "lastTransitionTime": since, **why}
+    others = [c for c in pod["status"].get("conditions") or () if c["type"] != "DisruptionTarget"]
+    ended = pod["status"].get("phase") in ("Succeeded", "Failed")
+    phase = pod["status"].get("phase") if ended else "Failed"
+    return {**pod, "status": {**pod["status"], "phase": phase, "conditions": [*others, target]}}
 
 
 def _with_taints(node: Object, taints: list[Object]) -> Object:

@@ -50,9 +50,9 @@ def _decoded(content_type: str, body: bytes) -> Any:
         patch = decode(body)
     except ValueError:
         raise bad_request(f"{prefix}{go_json_error(body)}") from None
-    wanted, go = (list, "jsonpatch.Patch") if content_type == JSON else (dict, "map[string]interface {}")
+    wanted, go = (list, "[]handlers.jsonPatchOp") if content_type == JSON else (dict, "map[string]interface {}")
     if not isinstance(patch, wanted):
-        raise bad_request(f"{prefix}json: cannot unmarshal {_go_kind(patch)} into Go value of type {go}")
+        raise bad_request(f"{prefix}json: cannot unmarshal {go_kind(patch)} into Go value of type {go}")
     return patch
 
 
@@ -66,7 +66,8 @@ def go_json_error(body: bytes) -> str:
     return f"invalid character '{text[0]}' looking for beginning of value"
 
 
-def _go_kind(value: Any) -> str:
+def go_kind(value: Any) -> str:
+    """What Go's decoder calls a JSON value."""
     kinds = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
     return kinds.get(type(value), "null")
 
@@ -86,13 +87,13 @@ def _untyped_strategic(patch: Object, wanted: str, value: Any) -> ApiError:
     if wanted == "string" and type(value) is int:
         why = "cannot convert int64 to string"
     elif wanted == "map[string]string":
-        why = f"cannot restore map from {_go_kind(value)}"
+        why = f"cannot restore map from {'slice' if isinstance(value, list) else go_kind(value)}"
     message = f'Invalid value: "{_go_format(patch)}": {why}'
     return invalid("", "", [Cause("FieldValueInvalid", message, "patch")])
 
 
 def _untyped_merge(new: Object, field: str, wanted: str, value: Any) -> ApiError:
-    why = f"json: cannot unmarshal {_go_kind(value)} into Go struct field {field} of type {wanted}"
+    why = f"json: cannot unmarshal {go_kind(value)} into Go struct field {field} of type {wanted}"
     message = f"Invalid value: {encode(encode(new).decode()).decode()}: {why}"
     return invalid("", "", [Cause("FieldValueInvalid", message, "patch")])
 

@@ -32,6 +32,7 @@ def pod_template(
     start_seconds: float | None = None,
     never_ready: bool = False,
     ignore_sigterm: bool = False,
+    never_ends: bool = False,
     stuck: bool = False,
     priority_class: str | None = None,
     tolerations: Iterable[Object] = (),
@@ -45,6 +46,7 @@ def pod_template(
         "start-seconds": start_seconds,
         "never-ready": "true" if never_ready else None,
         "ignore-sigterm": "true" if ignore_sigterm else None,
+        "never-ends": "true" if never_ends else None,
     }
     notes = {**(annotations or {}), **{f"{SIM}/{k}": str(v) for k, v in wishes.items() if v is not None}}
     limits = {"cpu": limit_cpu, "memory": limit_memory}
@@ -82,6 +84,35 @@ _TOLERATIONS = [
     {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
     for taint in ("not-ready", "unreachable")
 ]
+
+
+def daemon_template(template: Object) -> Object:
+    """``template`` with the tolerations that the DaemonSet controller adds to its pods, one of its own replaced.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#taints-and-tolerations
+    """
+    spec = template["spec"]
+    added = [{"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": effect} for key, effect in _DAEMONS]
+    if spec.get("hostNetwork"):
+        key = "node.kubernetes.io/network-unavailable"
+        added.append({"key": key, "operator": "Exists", "effect": "NoSchedule"})
+    names = {(one["key"], one["operator"], one["effect"]) for one in added}
+    own = [
+        toleration
+        for toleration in spec.get("tolerations") or ()
+        if (toleration.get("key"), toleration.get("operator"), toleration.get("effect")) not in names
+    ]
+    return {**template, "spec": {**spec, "tolerations": [*own, *added]}}
+
+
+_DAEMONS = (
+    ("not-ready", "NoExecute"),
+    ("unreachable", "NoExecute"),
+    ("disk-pressure", "NoSchedule"),
+    ("memory-pressure", "NoSchedule"),
+    ("pid-pressure", "NoSchedule"),
+    ("unschedulable", "NoSchedule"),
+)
 
 
 @lru_cache

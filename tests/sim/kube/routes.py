@@ -46,8 +46,8 @@ def read(request: Request) -> Route:
     return Route(ask, version, watch_prefix)
 
 
-def known_group(group: str, version: str) -> bool:
-    return any((resource.group, resource.version) == (group, version) for resource in RESOURCES)
+def known_group(group: str) -> bool:
+    return any(resource.group == group for resource in RESOURCES)
 
 
 def resolve(route: Route) -> Resource:

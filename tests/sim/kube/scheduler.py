@@ -169,6 +169,16 @@ def tolerates(spec: Object, taint: Object) -> bool:
     )
 
 
+def runs_daemon(node: Object, template: Object) -> bool:
+    """Whether a DaemonSet of ``template`` has a pod on the node, as its controller decides it."""
+    spec = template["spec"]
+    labels = node["metadata"].get("labels") or {}
+    if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
+        return False
+    taints = node["spec"].get("taints") or ()
+    return all(taint["effect"] == "PreferNoSchedule" or tolerates(spec, taint) for taint in taints)
+
+
 def _bound(pod: Object, node: str) -> Object | None:
     if pod["spec"].get("nodeName") or "deletionTimestamp" in pod["metadata"]:
         return None

@@ -87,6 +87,8 @@ class _LabelParser:
         return Requirement(key, operator, frozenset(values))
 
     def value(self) -> str:
+        if _is_symbol(self.peek()) and self.peek() != ",":
+            raise _unparsable(f"found '{self.peek()}', expected: identifier")
         return "" if self.peek() in ("", ",") else self.take()
 
     def values(self) -> list[str]:

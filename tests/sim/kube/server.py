@@ -6,26 +6,25 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
-from tests.sim.kube import deletes, discovery, evictions, lists, routes, tables, watches, writes
+from tests.sim.kube import bodies, deletes, discovery, evictions, lists, routes, tables, watches, writes
 from tests.sim.kube.access import Access, Ask
 from tests.sim.kube.admission import Admission, Admit
 from tests.sim.kube.audit import Audit, Entry
 from tests.sim.kube.faults import Fault, Faults
-from tests.sim.kube.patches import JSON, MERGE, STRATEGIC, go_json_error
+from tests.sim.kube.patches import JSON, MERGE, STRATEGIC
 from tests.sim.kube.resources import METRICS, PODS, REVIEWS, SELF_REVIEWS, Object, Resource
-from tests.sim.kube.status import ApiError, bad_request, details, success
-from tests.sim.kube.store import Store, Stored, decode, encode
+from tests.sim.kube.status import ApiError, details, no_such_path, success
+from tests.sim.kube.store import Store, Stored, encode
 from tests.sim.kube.usage import Usage
 from tests.sim.kube.wire import Request, Response
 from tests.sim.kube.writes import Target
 
 _NOT_FOUND = Response(404, b"404 page not found\n", "text/plain; charset=utf-8", {"X-Content-Type-Options": "nosniff"})
-_MEDIA_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
-"""What refusals say is accepted; the simulator itself speaks JSON only."""
+_WRITE_SECONDS = 0.001
+"""What a write to etcd takes at least."""
 _BROWSERS = ("curl/", "Wget/", "Mozilla/")
 """User agents that get indented JSON."""
 
@@ -38,6 +37,8 @@ class Api:
         self.bookmark_interval = bookmark_interval
         self.admission = Admission(store)
         self.faults, self.audit = Faults(), Audit()
+        self.between: list[Callable[[], object]] = []
+        """What happens between an eviction's judgement of its budget and its write to it, one at a time."""
         self.control: Callable[[Request], Response] | None = None
         self.address = ""
         self.minor = discovery.NEWEST
@@ -78,14 +79,14 @@ class Api:
             return self._about(request.path.rstrip("/") or "/")
         if route.ask.group == "metrics.k8s.io" and (gap := self._metrics_gap(route.version)):
             return gap
-        if not routes.known_group(route.ask.group, route.version):
+        if not routes.known_group(route.ask.group):
             return _NOT_FOUND
         resource, ask = routes.resolve(route), route.ask
         show = _shown_as(request)
         if resource in METRICS:
             return self._metrics(resource, ask, request)
         if resource in (SELF_REVIEWS, REVIEWS):
-            review = self.access.review(user, resource.kind, _body(request, resource.kind))
+            review = self.access.review(user, resource.kind, bodies.read(request, resource.kind, resource.api_version))
             return _json(201, review)
         namespace = ask.namespace if resource.namespaced and ask.namespace else None
         target = Target(resource, namespace, ask.name, ask.subresource)
@@ -104,8 +105,8 @@ class Api:
 
     def _write(self, target: Target, verb: str, request: Request, show: _Show | None, admit: Admit) -> Response:
         if target.subresource == "eviction":
-            body = _body(request, "Eviction")
-            return _json(201, evictions.evict(self.store, target, body, request.query, admit))
+            body = bodies.read(request, "Eviction", "policy/v1")
+            return _json(201, evictions.evict(self.store, target, body, request.query, admit, self._meanwhile))
         if verb in ("delete", "deletecollection"):
             return self._delete(target, verb, request, show, admit)
         option = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}[verb]
@@ -115,13 +116,19 @@ class Api:
             if kind not in (JSON, MERGE, STRATEGIC):
                 raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
             return _object(200, writes.patch(self.store, target, kind, request.body, dry_run, admit), show)
-        body = _body(request, target.resource.kind)
+        body = bodies.read(request, target.resource.kind, target.resource.api_version)
         if verb == "create":
             return _object(201, writes.create(self.store, target, body, dry_run, admit), show)
         return _object(200, writes.replace(self.store, target, body, dry_run, admit), show)
 
+    def _meanwhile(self) -> None:
+        """The time that others have between an eviction's read and its write."""
+        if self.between:
+            self.between.pop(0)()
+        time.sleep(_WRITE_SECONDS)
+
     def _delete(self, target: Target, verb: str, request: Request, show: _Show | None, admit: Admit) -> Response:
-        options = deletes.delete_options(_delete_body(request), request.query)
+        options = deletes.delete_options(bodies.read_options(request), request.query)
         if verb == "deletecollection":
             selection = lists.parse_options(target.resource, {**request.query, "limit": ""})
             found = lists.page(self.store, target.resource, target.namespace, selection)
@@ -191,7 +198,13 @@ class Api:
             found = discovery.find_group(parts[1], self._metrics_versions())
         elif parts[0] == "apis" and len(parts) == 3:
             found = discovery.resources(parts[1], parts[2])
+        if found is None and parts[0] in ("api", "apis") and len(parts) > 1 and routes.known_group(_group(parts)):
+            raise no_such_path()
         return _json(200, found) if found is not None else _NOT_FOUND
+
+
+def _group(parts: list[str]) -> str:
+    return parts[1] if parts[0] == "apis" else ""
 
 
 _Show = Callable[[Resource, list[Stored], Object], Object]
@@ -212,33 +225,8 @@ def _shown_as(request: Request) -> _Show | None:
             return lambda resource, items, metadata: tables.partial_list(items, metadata)
         if kind in ("application/json", "application/*", "*/*", "application/vnd.kubernetes.protobuf", ""):
             return None
-    message = f"406: Not Acceptable\n\nAvailable representations: {_MEDIA_TYPES}"
+    message = f"406: Not Acceptable\n\nAvailable representations: {bodies.MEDIA_TYPES}"
     raise ApiError(406, "NotAcceptable", message, {})
-
-
-def _body(request: Request, kind: str) -> Object:
-    content_type = request.headers.get("content-type", "application/json").partition(";")[0]
-    if content_type not in ("application/json", ""):
-        message = f"the body of the request was in an unknown format - accepted media types include: {_MEDIA_TYPES}"
-        raise ApiError(415, "UnsupportedMediaType", message)
-    try:
-        body: Any = decode(request.body)
-    except ValueError:
-        shown = request.body.decode(errors="replace") or "<empty>"
-        why = f"couldn't get version/kind; json parse error: {go_json_error(request.body)} ({shown})"
-        raise bad_request(f"the object provided is unrecognized (must be of type {kind}): {why}") from None
-    if not isinstance(body, dict):
-        why = f"couldn't get version/kind; json parse error: json: cannot unmarshal ({request.body.hex()})"
-        raise bad_request(f"the object provided is unrecognized (must be of type {kind}): {why}")
-    return body
-
-
-def _delete_body(request: Request) -> Object:
-    try:
-        body: Object = decode(request.body) if request.body else {}
-    except ValueError:
-        raise bad_request(f"couldn't get version/kind; json parse error: {go_json_error(request.body)}") from None
-    return body
 
 
 def _json(status: int, body: Object) -> Response:
@@ -255,8 +243,7 @@ def _refusal(refusal: ApiError) -> Response:
     response = _json(refusal.code, refusal.body())
     if refusal.retry_after:
         response.headers["Retry-After"] = str(refusal.retry_after)
-    if refusal.code == 403:
-        response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(refusal.headers)
     return response
 
 

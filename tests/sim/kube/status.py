@@ -18,6 +18,11 @@ class Cause(NamedTuple):
         return {key: value for key, value in cause.items() if value}
 
 
+def not_supported(field: str, value: str, *supported: str) -> Cause:
+    listed = ", ".join(f'"{one}"' for one in supported)
+    return Cause("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {listed}', field)
+
+
 class ApiError(Exception):
     """A Status with status Failure. ``details=None`` leaves the field out, as the real server does at times."""
 
@@ -27,6 +32,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.code, self.reason, self.message, self.details = code, reason, message, details
         self.metadata = {"continue": continue_token} if continue_token else {}
+        self.headers: dict[str, str] = {}
 
     @property
     def retry_after(self) -> int:
@@ -87,8 +93,8 @@ def modified(resource: Resource, name: str) -> ApiError:
 
 def precondition_failed(resource: Resource, name: str, why: str) -> ApiError:
     """The 409 of a delete or eviction; unlike all others it names the kind, not the resource."""
-    message = f'Operation cannot be fulfilled on {resource.kind} "{name}": {why}'
-    return ApiError(409, "Conflict", message, details(name, kind=resource.kind))
+    message = f'Operation cannot be fulfilled on {resource.qualified_kind} "{name}": {why}'
+    return ApiError(409, "Conflict", message, details(name, resource.group, resource.kind))
 
 
 def forbidden(group: str, plural: str, name: str | None, why: str, causes: Sequence[Cause] = ()) -> ApiError:

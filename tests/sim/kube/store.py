@@ -115,7 +115,7 @@ class Table:
 
 
 class PodIndex:
-    """Pods by node and by controller, never behind the store."""
+    """Pods by node and by owner, never behind the store."""
 
     def __init__(self) -> None:
         self._by_node: dict[str, dict[str, Stored]] = {}
@@ -134,14 +134,19 @@ class PodIndex:
     def _places(self, pod: Object) -> Iterator[tuple[dict[str, dict[str, Stored]], str]]:
         if node := pod["spec"].get("nodeName"):
             yield self._by_node, node
-        if owner := controller_of(pod):
+        for owner in pod["metadata"].get("ownerReferences") or ():
             yield self._by_owner, owner["uid"]
 
     def on_node(self, node: str) -> list[Stored]:
         return list(self._by_node.get(node, {}).values())
 
-    def owned_by(self, uid: str) -> list[Stored]:
+    def depend_on(self, uid: str) -> list[Stored]:
+        """Pods with this owner, their controller or not."""
         return list(self._by_owner.get(uid, {}).values())
+
+    def owned_by(self, uid: str) -> list[Stored]:
+        """Pods with this controller."""
+        return [pod for pod in self.depend_on(uid) if (controller_of(pod.object) or {}).get("uid") == uid]
 
 
 def controller_of(obj: Object) -> Object | None:
@@ -154,18 +159,22 @@ class TooOld(Exception):
     """The history asked for has been forgotten."""
 
 
+_FIRST = 100
+"""The resourceVersion a store begins with: what came before is history that nobody remembers."""
+
+
 class Store:
     """Every object by resource. Hold ``lock`` around a read that decides a write."""
 
     def __init__(self, history: int = 10_000) -> None:
         self.lock = threading.RLock()
-        self.revision = 1
+        self.revision = _FIRST
         self.pods = PodIndex()
         self.observers: list[Callable[[Change], None]] = [self.pods.observe]
         """Called under the lock with every change: indexes that must never lag."""
         self._tables = {resource: Table() for resource in STORED}
         self._history: deque[Change] = deque(maxlen=history)
-        self._forgotten = 0
+        self._forgotten = _FIRST
         self._subscriptions: dict[Resource, list[Subscription]] = {resource: [] for resource in STORED}
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Stored | None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from tests.sim.kube import kinds, patches
 from tests.sim.kube.admission import Admit, admit_all
-from tests.sim.kube.resources import NAMESPACES, Object, Resource
+from tests.sim.kube.resources import BUDGETS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Object, Resource
 from tests.sim.kube.status import (
+    ApiError,
     Cause,
     already_exists,
     bad_request,
     conflict,
+    forbidden,
     invalid,
     modified,
     namespace_terminating,
@@ -67,13 +69,28 @@ def create(store: Store, target: Target, body: Object, dry_run: bool = False, ad
     check_envelope(resource.kind, target, body, resource.group.partition(".")[0] or "core")
     with store.lock:
         name = (body.get("metadata") or {}).get("name", "")
+        if (body.get("metadata") or {}).get("resourceVersion"):
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         admit_into_namespace(store, Target(resource, target.namespace, name))
+        if resource is PODS:
+            _admit_account(store, target.namespace or "", body)
         obj = kinds.created(resource, body, target.namespace)
         check_create(resource, obj)
         admit("CREATE", obj, None)
         if store.get(resource, target.namespace, obj["metadata"]["name"]):
             raise already_exists(resource, obj["metadata"]["name"])
         return _unstored(resource, obj) if dry_run else store.put(resource, obj)
+
+
+def _admit_account(store: Store, namespace: str, pod: Object) -> None:
+    """Refuse a pod whose service account is not there; a mirror pod has none."""
+    metadata = pod.get("metadata") or {}
+    if "kubernetes.io/config.mirror" in (metadata.get("annotations") or {}):
+        return
+    account = (pod.get("spec") or {}).get("serviceAccountName") or "default"
+    if store.get(SERVICE_ACCOUNTS, namespace, account) is None:
+        why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
+        raise forbidden("", "pods", metadata.get("name", ""), why)
 
 
 def free_name(store: Store, resource: Resource, namespace: str | None, prefix: str) -> str:
@@ -88,12 +105,21 @@ def replace(store: Store, target: Target, body: Object, dry_run: bool = False, a
     with store.lock:
         _check_name(target, body)
         old = existing(store, target)
+        if target.resource in _VERSIONED and not body["metadata"].get("resourceVersion"):
+            cause = Cause(
+                "FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion"
+            )
+            raise invalid(target.resource.qualified, target.name, [cause])
         uid = body["metadata"].get("uid", "")
         if uid and uid != old.object["metadata"]["uid"]:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
             raise conflict(target.resource, target.name, _storage_error(target, why + old.object["metadata"]["uid"]))
         body = {**body, "metadata": {**body["metadata"], "uid": old.object["metadata"]["uid"]}}
         return _update(store, target, old, body, dry_run, admit, patched=False)
+
+
+_VERSIONED = (BUDGETS,)
+"""Kinds that are replaced only by who says which version he has seen."""
 
 
 def _storage_error(target: Target, why: str) -> str:
@@ -126,6 +152,8 @@ def _update(
     store: Store, target: Target, old: Stored, new: Object, dry_run: bool, admit: Admit, patched: bool
 ) -> Stored:
     asked = new["metadata"].get("resourceVersion")
+    if asked and not asked.isdigit():
+        raise ApiError(500, "", f'strconv.ParseUint: parsing "{asked}": invalid syntax')
     if asked and asked != old.object["metadata"]["resourceVersion"]:
         raise modified(target.resource, target.name)
     obj = kinds.updated(new, old.object, target.resource, target.subresource)
@@ -145,9 +173,12 @@ def _update(
     return new_stored
 
 
+_OMITTED = ("labels", "annotations", "finalizers", "ownerReferences")
+
+
 def _without_empty(obj: Object) -> Object:
     """Fields that the typed server omits when empty."""
-    metadata = {k: v for k, v in obj["metadata"].items() if v or k not in ("labels", "annotations", "finalizers")}
+    metadata = {k: v for k, v in obj["metadata"].items() if v or k not in _OMITTED}
     spec = obj.get("spec")
     if isinstance(spec, dict):
         omitted = [key for key in ("unschedulable", "taints") if key in spec and not spec[key]]

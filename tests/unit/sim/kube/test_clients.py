@@ -55,6 +55,17 @@ def test_kubectl_drains_and_labels(shop: Cluster, tmp_path: Path) -> None:
     assert "Non-terminated Pods:          (1 in total)" in kubectl(shop, tmp_path, "describe", "node", "node-1")
 
 
+def test_kubectl_drains_past_budgets_in_protobuf(shop: Cluster, tmp_path: Path) -> None:
+    """``--disable-eviction`` deletes, and sends its options as no other command does."""
+    shop.add_budget("shop", "none", {"app": "web"}, max_unavailable=0)
+    arguments = ("--ignore-daemonsets", "--disable-eviction", "--grace-period=1", "--timeout=30s")
+    said = kubectl(shop, tmp_path, "drain", "node-1", *arguments)
+    assert said.endswith("node/node-1 drained\n")
+    deleted = shop.audit.select(verb="delete", resource="pods", namespace="shop")
+    assert [entry.code for entry in deleted] == [200] * 3
+    assert not shop.audit.select(subresource="eviction")
+
+
 def test_kubectl_watches(shop: Cluster, tmp_path: Path) -> None:
     config = shop.write_kubeconfig(tmp_path / "kubeconfig")
     command = [

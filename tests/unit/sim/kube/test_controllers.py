@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.sim.kube.cluster import Cluster
-from tests.sim.kube.resources import DEPLOYMENTS
+from tests.sim.kube.resources import DEPLOYMENTS, Object
 from tests.unit.sim.kube.conftest import Caller
 
 MERGE = "application/merge-patch+json"
@@ -130,3 +130,73 @@ def test_what_a_deleted_deployment_owned_goes_with_it(call: Caller, cluster: Clu
     cluster.add_deployment("shop", "web", 2, node="node-1")
     call("DELETE", "/apis/apps/v1/namespaces/shop/deployments/web")
     cluster.wait_for(lambda: not names(cluster))
+
+
+def test_orphans_are_set_free(call: Caller, cluster: Cluster) -> None:
+    cluster.add_daemonset("shop", "agent")
+    before = names(cluster)
+    answer = call("DELETE", "/apis/apps/v1/namespaces/shop/daemonsets/agent", {"propagationPolicy": "Orphan"})
+    assert answer.body["metadata"]["finalizers"] == ["orphan"]
+    cluster.wait_for(lambda: call("GET", "/apis/apps/v1/namespaces/shop/daemonsets/agent").status == 404)
+    assert names(cluster) == before
+    assert all("ownerReferences" not in pod["metadata"] for pod in cluster.pods(namespace="shop"))
+    tolerated = {t["key"] for t in cluster.pods(namespace="shop")[0]["spec"]["tolerations"]}
+    assert "node.kubernetes.io/unschedulable" in tolerated, "as it was when its DaemonSet made it"
+
+
+def test_what_lost_one_owner_of_two_stays(call: Caller, cluster: Cluster) -> None:
+    owners = [
+        {"apiVersion": "v1", "kind": "Node", "name": name, "uid": (cluster.node(name) or {})["metadata"]["uid"]}
+        for name in ("node-1", "node-2")
+    ]
+    cluster.add_namespace("shop")
+    container = {"name": "c", "image": "i"}
+    pod = {"metadata": {"name": "p", "ownerReferences": owners}, "spec": {"containers": [container]}}
+    assert call("POST", "/api/v1/namespaces/shop/pods", pod).status == 201
+    cluster.delete_node("node-1")
+    cluster.wait_for(lambda: len((cluster.pod("shop", "p") or {})["metadata"]["ownerReferences"]) == 1)
+    cluster.delete_node("node-2")
+    cluster.wait_for(lambda: cluster.pod("shop", "p") is None)
+
+
+def test_daemon_pods_tolerate_what_the_controller_adds_and_go_only_where_they_may(cluster: Cluster) -> None:
+    """https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#taints-and-tolerations"""
+    cluster.add_node("apart", taints=[{"key": "gpu", "effect": "NoSchedule"}])
+    cluster.add_daemonset("shop", "agent")
+    cluster.wait_settled()
+    pods = cluster.pods(namespace="shop")
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"node-1", "node-2", "node-3"}
+    assert {(t["key"].rpartition("/")[2], t["effect"]) for t in pods[0]["spec"]["tolerations"]} == {
+        ("not-ready", "NoExecute"),
+        ("unreachable", "NoExecute"),
+        ("disk-pressure", "NoSchedule"),
+        ("memory-pressure", "NoSchedule"),
+        ("pid-pressure", "NoSchedule"),
+        ("unschedulable", "NoSchedule"),
+    }
+    assert not any("tolerationSeconds" in t for t in pods[0]["spec"]["tolerations"])
+
+
+def test_a_finalizer_keeps_a_pod_that_has_ended(call: Caller, cluster: Cluster) -> None:
+    cluster.add_pod("shop", "held", node="node-1", stuck=True)
+    call("DELETE", "/api/v1/namespaces/shop/pods/held")
+    cluster.wait_for(lambda: (cluster.pod("shop", "held") or {})["status"]["phase"] == "Succeeded")
+
+
+def test_a_mirror_pod_comes_back_as_another(call: Caller, cluster: Cluster) -> None:
+    """The kubelet runs it from a file; the API shows it, and cannot end it."""
+    uid = cluster.add_mirror_pod("kube-system", "proxy", "node-1")["metadata"]["uid"]
+    assert call.evict("kube-system", "proxy").status == 201
+    cluster.wait_for(lambda: (found := cluster.pod("kube-system", "proxy")) and found["metadata"]["uid"] != uid)
+
+
+def test_a_node_of_the_api_has_no_kubelet(call: Caller, cluster: Cluster) -> None:
+    assert call("POST", "/api/v1/nodes", {"metadata": {"name": "bare"}}).status == 201
+    cluster.add_pod("shop", "on-cluster", node="node-1")
+    container = {"name": "c", "image": "i"}
+    pod: Object = {"metadata": {"name": "p"}, "spec": {"containers": [container], "nodeName": "bare"}}
+    call("POST", "/api/v1/namespaces/shop/pods", pod)
+    other = {**pod, "metadata": {"name": "q"}, "spec": {**pod["spec"], "nodeName": "node-1"}}
+    call("POST", "/api/v1/namespaces/shop/pods", other)
+    cluster.wait_for(lambda: (cluster.pod("shop", "q") or {})["status"]["phase"] == "Running")
+    assert (cluster.pod("shop", "p") or {})["status"]["phase"] == "Pending"

@@ -176,3 +176,26 @@ def test_budgets_that_make_no_sense_forbid(ask: Caller, still: Cluster) -> None:
     crowd = {f"p{number}": "2026-01-01T00:00:00Z" for number in range(2001)}
     why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
     assert status(disruptionsAllowed=1, disruptedPods=crowd) == head + why
+
+
+def test_a_budget_that_is_deleted_under_an_eviction_is_not_found(call: Caller, cluster: Cluster) -> None:
+    """A real server says so of the budget, in the answer to a request about a pod."""
+    web(cluster, 2)
+    cluster.add_budget("shop", "guard", SELECTOR, min_available=1)
+    path = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets/guard"
+    cluster.meanwhile(lambda: call("DELETE", path))
+    answer = call.evict("shop", "web-0")
+    assert (answer.status, answer.body["message"]) == (404, 'poddisruptionbudgets.policy "guard" not found')
+    assert answer.body["details"] == {"name": "guard", "group": "policy", "kind": "poddisruptionbudgets"}
+    pod = cluster.pod("shop", "web-0")
+    assert pod is not None
+    assert "deletionTimestamp" not in pod["metadata"]
+    assert call.evict("shop", "web-0").status == 201
+
+
+def test_a_budget_that_changes_under_an_eviction_is_judged_again(call: Caller, cluster: Cluster) -> None:
+    web(cluster, 2)
+    cluster.add_budget("shop", "guard", SELECTOR, min_available=1)
+    cluster.meanwhile(lambda: call.evict("shop", "web-1"))
+    answer = call.evict("shop", "web-0")
+    assert cause(answer)["message"].startswith("The disruption budget guard ")

@@ -81,5 +81,6 @@ def test_pods_of_a_lost_node_do_not_end_until_it_is_back(cluster: Cluster) -> No
 def test_pods_of_a_deleted_node_are_collected(cluster: Cluster) -> None:
     cluster.add_deployment("shop", "web", 2, node="node-1")
     cluster.delete_node("node-1")
+    assert len(cluster.pods(node="node-1")) == 2, "for a while nothing happens"
     cluster.wait_settled()
     assert {pod["spec"]["nodeName"] for pod in cluster.pods(namespace="shop")} <= {"node-2", "node-3"}
