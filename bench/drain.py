@@ -1,7 +1,10 @@
 """Drains, from push to result, beside ``kubectl drain`` on the same API server in the same run.
 
-python -m bench.drain                                  # the simulator, in a process of its own
-python -m bench.drain --kubeconfig FILE --yes          # a real cluster with at least seven nodes; it is DRAINED
+python -m bench.drain                       # the simulator, in a process of its own
+python -m bench.drain --kubeconfig FILE     # a real cluster, as its administrator
+
+On a real cluster it brings seven hollow nodes (tests/hollow), tainted and labelled as its own, and a namespace, and
+takes them away again. Nobody else's node or pod is touched.
 """
 
 from __future__ import annotations
@@ -14,20 +17,25 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.cgroup import Group
 from bench.report import Figure, percentile, report
-from shared.kube.connection import Kube
+from shared.kube.connection import MERGE_PATCH, Kube
 from shared.kube.errors import NotFound
 from shared.kube.nodes import Nodes
 from shared.kube.pods import Pods, on_node
+from tests.hollow.nodes import hollow_nodes
 from tests.sim.agent import ROOT, Agent, free_port
 from tests.sim.central.server import Central
 
-NAMESPACE = "default"
+RUN = f"bench-drain-{uuid.uuid4().hex[:6]}"
+"""Name of the namespace and of the nodes, and value of the label and taint that keep them apart."""
+LABEL = "bench-drain"
+TAINT = {"key": LABEL, "value": RUN, "effect": "NoSchedule"}
 PODS = 100
 NODES = 7
 """Five are drained at once, two take what is evicted."""
@@ -36,15 +44,15 @@ _POLL = {"TASK_POLL_INTERVAL_SECONDS": "10", "EVENT_NAMESPACES": "bench-none"}
 
 
 class Bench:
-    """One API server, worked through its API."""
+    """One API server, worked through its API: a namespace and ``nodes`` that carry the label and the taint."""
 
-    def __init__(self, kubeconfig: Path, kubectl: str) -> None:
+    def __init__(self, kube: Kube, kubeconfig: Path, kubectl: str, nodes: list[str]) -> None:
         self.kubeconfig = kubeconfig
         self._kubectl = kubectl
-        self._kube = Kube(str(kubeconfig), "bench", connections=8)
-        self.nodes = sorted(node.metadata.name for node in Nodes(self._kube).latest())[:NODES]
-        if len(self.nodes) < NODES:
-            raise SystemExit(f"the benchmark needs {NODES} nodes, there are {len(self.nodes)}")
+        self._kube = kube
+        self.nodes = nodes
+        kube.call("POST", "/api/v1/namespaces", None, {"metadata": {"name": RUN}})
+        self._wait(self._can_take_pods)
 
     def fill(self, targets: list[str], pods: int = PODS) -> None:
         """Exactly ``pods`` running pods of one ReplicaSet on each of ``targets``, none elsewhere."""
@@ -53,7 +61,7 @@ class Bench:
             Nodes(self._kube).set_unschedulable(node, True)
         for number, node in enumerate(targets):
             Nodes(self._kube).set_unschedulable(node, False)
-            path = f"/apis/apps/v1/namespaces/{NAMESPACE}/replicasets"
+            path = f"/apis/apps/v1/namespaces/{RUN}/replicasets"
             self._kube.call("POST", path, None, _replica_set(f"bench-{number}", pods))
             self._wait(lambda node=node: self._running(node) >= pods)
             Nodes(self._kube).set_unschedulable(node, True)
@@ -86,18 +94,24 @@ class Bench:
 
     def close(self) -> None:
         self._clear()
-        for node in self.nodes:
-            Nodes(self._kube).set_unschedulable(node, False)
+        self._kube.call("DELETE", f"/api/v1/namespaces/{RUN}")
+
+    def _can_take_pods(self) -> bool:
+        try:
+            self._kube.get(f"/api/v1/namespaces/{RUN}/serviceaccounts/default")
+        except NotFound:
+            return False
+        return True
 
     def _running(self, node: str) -> int:
-        return sum(pod.is_ready for pod in Pods(self._kube).latest(on_node(node)) if not pod.terminating)
+        return sum(pod.is_ready for pod in Pods(self._kube, RUN).latest(on_node(node)) if not pod.terminating)
 
     def _clear(self) -> None:
         for number in range(NODES):
-            path = f"/apis/apps/v1/namespaces/{NAMESPACE}/replicasets/bench-{number}"
+            path = f"/apis/apps/v1/namespaces/{RUN}/replicasets/bench-{number}"
             with contextlib.suppress(NotFound):
                 self._kube.call("DELETE", path, {"propagationPolicy": "Background"})
-        pods = Pods(self._kube, NAMESPACE)
+        pods = Pods(self._kube, RUN)
         self._wait(lambda: not pods.latest({"labelSelector": "bench=drain"}))
 
     def _wait(self, condition: Any, timeout: float = 300) -> None:
@@ -110,14 +124,20 @@ class Bench:
 
 def _replica_set(name: str, replicas: int) -> dict[str, Any]:
     labels = {"app": name, "bench": "drain"}
+    spec = {
+        "containers": [{"name": "c", "image": "pause"}],
+        "automountServiceAccountToken": False,
+        "nodeSelector": {LABEL: RUN},
+        "tolerations": [{"key": LABEL, "operator": "Exists"}],
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": RUN},
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "pause"}]}},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
         },
     }
 
@@ -160,6 +180,21 @@ def simulator(scratch: Path) -> Iterator[tuple[Path, str]]:
             yield kubeconfig, f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
+
+
+@contextlib.contextmanager
+def nodes_of(kube: Kube, simulated: bool) -> Iterator[list[str]]:
+    """Seven nodes of our own: hollow ones, or all of the simulator's, set apart in the same way."""
+    if not simulated:
+        names = [f"{RUN}-{number}" for number in range(1, NODES + 1)]
+        with hollow_nodes(kube, names, {LABEL: RUN}, [TAINT]):
+            yield names
+        return
+    names = sorted(node.metadata.name for node in Nodes(kube).latest())
+    for name in names:
+        patch = {"metadata": {"labels": {LABEL: RUN}}, "spec": {"taints": [TAINT]}}
+        kube.call("PATCH", f"/api/v1/nodes/{name}", None, patch, MERGE_PATCH)
+    yield names
 
 
 def measure(bench: Bench, url: str | None, repeats: int) -> list[Figure]:
@@ -224,21 +259,20 @@ def limited(bench: Bench, url: str | None) -> list[Figure]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.drain", description=__doc__)
-    parser.add_argument("--kubeconfig", type=Path, help="an administrator's; its first seven nodes are drained")
-    parser.add_argument("--yes", action="store_true", help="yes, drain them")
+    parser.add_argument("--kubeconfig", type=Path, help="an administrator's")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     kubectl = os.environ.get("KUBECTL", "kubectl")
     with contextlib.ExitStack() as stack:
         if arguments.kubeconfig:
-            if not arguments.yes:
-                raise SystemExit("this drains nodes of a real cluster: say --yes")
             kubeconfig, url, where = arguments.kubeconfig, None, "a real cluster"
         else:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             kubeconfig, url = stack.enter_context(simulator(scratch))
             where = "the simulator"
-        bench = Bench(kubeconfig, kubectl)
+        kube = Kube(str(kubeconfig), "bench", connections=16)
+        nodes = stack.enter_context(nodes_of(kube, simulated=url is not None))
+        bench = Bench(kube, kubeconfig, kubectl, nodes)
         stack.callback(bench.close)
         report("drain-real" if arguments.kubeconfig else "drain", measure(bench, url, arguments.repeats), where)
 

@@ -18,8 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kubeconfig",
         metavar="PATH",
-        help="try tasks on this cluster instead of the simulator, as its administrator; two of its nodes must carry"
-        " the label drain-tests=allowed: they are cordoned, tainted and drained",
+        help="try tasks on this cluster instead of the simulator, as its administrator: on nodes and in namespaces of"
+        " their own, which are taken away afterwards; nothing else is touched, and no image is needed",
     )
 
 

@@ -19,9 +19,8 @@ Start = Callable[..., Tasks]
 @pytest.fixture(scope="session")
 def real_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     cluster = RealCluster(Path(request.config.getoption("--kubeconfig")), tmp_path_factory.mktemp("real"))
-    with grounds.set_apart(cluster.kube, cluster.nodes):
+    with cluster.prepared():
         yield cluster
-    cluster.agents.close()
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ import yaml
 from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
 from shared.kube.errors import NotFound
+from tests.hollow.nodes import hollow_nodes
 from tests.integration.drain import objects
-from tests.integration.drain.objects import MARK, Object
+from tests.integration.drain.objects import MARK, RUN, Object
 from tests.sim.agent import ROOT
 from tests.sim.kube.access import grants_from
 from tests.sim.kube.cluster import Cluster
@@ -222,6 +223,14 @@ class Ground:
             if app in (None, pod["metadata"]["labels"].get("app")) and node in (None, pod["spec"].get("nodeName"))
         ]
 
+    def staying(self, *pods: Object) -> list[str]:
+        """The names of ``pods`` and of strangers on the victim, as an account lists who stays: a real cluster may have
+        DaemonSets that tolerate everything."""
+        ours = [self.namespace, *(name for kind, name in self._elsewhere if kind == "Namespace")]
+        listed = self.get(f"/api/v1/pods?fieldSelector=spec.nodeName%3D{self.victim}")["items"]
+        strangers = [pod for pod in listed if pod["metadata"]["namespace"] not in ours]
+        return sorted(f"{p['metadata']['namespace']}/{p['metadata']['name']}" for p in [*pods, *strangers])
+
     def found(self, path: str) -> Any:
         try:
             return self.get(path)
@@ -302,12 +311,12 @@ class SimulatedAgents:
 def simulated(folder: Path) -> Iterator[Ground]:
     """A new simulator with the two nodes."""
     rbac = [ROOT / "k8s" / "base" / "rbac.yaml"]
-    with Cluster(nodes=2, rbac=rbac, start_seconds=0.02, termination_seconds=0.05) as cluster:
+    with Cluster(nodes=0, rbac=rbac, start_seconds=0.02, termination_seconds=0.05) as cluster:
+        for name in ("node-1", "node-2"):
+            cluster.add_node(name, labels={MARK: RUN}, taints=[_TAINT])
         kube = Kube(str(cluster.write_kubeconfig(folder / "admin.kubeconfig", token="admin")), "drain-tests")
-        with set_apart(kube, ["node-1", "node-2"]):
-            ground = Ground(kube, SimulatedAgents(cluster, folder), "node-1", "node-2", cluster)
-            with ground.prepared():
-                yield ground
+        with Ground(kube, SimulatedAgents(cluster, folder), "node-1", "node-2", cluster).prepared() as ground:
+            yield ground
 
 
 class RealAgents:
@@ -364,15 +373,20 @@ class RealAgents:
 
 
 class RealCluster:
-    """A cluster that was there before: its marked nodes, set apart while the tests run."""
+    """A cluster that was there before, and two hollow nodes of our own in it while the tests run."""
 
     def __init__(self, admin: Path, folder: Path) -> None:
-        self.kube = Kube(str(admin), "drain-tests")
-        nodes = json.loads(self.kube.get("/api/v1/nodes", {"labelSelector": f"{MARK}=allowed"}))["items"]
-        self.nodes = [node["metadata"]["name"] for node in nodes][:2]
-        if len(self.nodes) < 2:
-            raise RuntimeError(f"two nodes to drain are needed: kubectl label node NAME NAME {MARK}=allowed")
+        self.kube = Kube(str(admin), "drain-tests", connections=16)
+        self.nodes = [f"{MARK}-{RUN}-{number}" for number in (1, 2)]
         self.agents = RealAgents(self.kube, admin, folder)
+
+    @contextmanager
+    def prepared(self) -> Iterator[RealCluster]:
+        with hollow_nodes(self.kube, self.nodes, {MARK: RUN}, [_TAINT]):
+            try:
+                yield self
+            finally:
+                self.agents.close()
 
     @contextmanager
     def ground(self) -> Iterator[Ground]:
@@ -381,14 +395,5 @@ class RealCluster:
             yield ground
 
 
-@contextmanager
-def set_apart(kube: Kube, nodes: Iterable[str]) -> Iterator[None]:
-    """Keep all pods but ours off ``nodes``: by a label that ours select, and a taint that ours tolerate."""
-    kind = "application/merge-patch+json"
-    taints = [{"key": MARK, "value": "allowed", "effect": "NoSchedule"}]
-    for node in nodes:
-        patch = {"metadata": {"labels": {MARK: "allowed"}}, "spec": {"taints": taints}}
-        kube.call("PATCH", f"/api/v1/nodes/{node}", None, patch, kind)
-    yield
-    for node in nodes:
-        kube.call("PATCH", f"/api/v1/nodes/{node}", None, {"spec": {"taints": None, "unschedulable": None}}, kind)
+_TAINT = {"key": MARK, "value": RUN, "effect": "NoSchedule"}
+"""Keeps all pods but ours off the nodes, and those that tolerate everything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ Object = dict[str, Any]
 
 MARK = "drain-tests"
 """Label of the nodes that may be drained, and key of the taint that keeps other pods off them."""
+
+RUN = f"run-{uuid.uuid4().hex[:6]}"
+"""Value of that label: two runs on one cluster do not meet."""
 
 FINALIZER = "drain-tests.cloudoptim.io/stuck"
 
@@ -27,16 +31,18 @@ def template(
     priority_class: str | None = None,
     tolerations: Sequence[Object] = (),
     stuck: bool = False,
+    never_ends: bool = False,
 ) -> Object:
-    """A pod's metadata and spec. Whatever is to be slow or unready is told to both kinds of hollow kubelets."""
+    """A pod's metadata and spec. Whatever is to be slow or unready is told to the hollow kubelets."""
     wishes: dict[str, str] = {}
     if ends_after is not None:
-        wishes |= {"sim.cloudoptim.io/termination-seconds": str(ends_after)}
-        wishes |= {"hollow/termination-seconds": str(ends_after)}
+        wishes["sim.cloudoptim.io/termination-seconds"] = str(ends_after)
     if not ready:
-        wishes |= {"sim.cloudoptim.io/never-ready": "true", "hollow/ready": "false"}
+        wishes["sim.cloudoptim.io/never-ready"] = "true"
     if pending:
-        wishes |= {"sim.cloudoptim.io/start-seconds": "3600", "hollow/pending": "true"}
+        wishes["sim.cloudoptim.io/start-seconds"] = "3600"
+    if never_ends:
+        wishes["sim.cloudoptim.io/never-ends"] = "true"
     volumes: list[Object] = []
     if empty_dir:
         volumes.append({"name": "scratch", "emptyDir": {}})
@@ -51,7 +57,7 @@ def template(
         "automountServiceAccountToken": False,
         "volumes": volumes,
         "tolerations": [{"key": MARK, "operator": "Exists"}, *tolerations],
-        "nodeSelector": {MARK: "allowed"},
+        "nodeSelector": {MARK: RUN},
     }
     if priority_class:
         spec["priorityClassName"] = priority_class

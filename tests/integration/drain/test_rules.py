@@ -764,4 +764,4 @@ def test_rule_25_what_remains_is_a_failure_and_what_was_skipped_is_listed(ground
     ground.remove("PodDisruptionBudget", "two")
     result = tasks.do("drain_node", drain(ground))
     assert result.status == "success"
-    assert result.logs.endswith(f"node {ground.victim} is drained; staying: {ground.namespace}/{name_of(daemon)}")
+    assert result.logs.endswith(f"node {ground.victim} is drained; staying: {', '.join(ground.staying(daemon))}")

@@ -64,6 +64,7 @@ NETWORK_POLICIES = Resource(
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", short=("cm",), status=False)
 SECRETS = Resource("", "v1", "secrets", "Secret", status=False)
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", short=("sa",), status=False)
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", status=False)
 _RBAC = "rbac.authorization.k8s.io"
 CLUSTER_ROLES = Resource(_RBAC, "v1", "clusterroles", "ClusterRole", namespaced=False, status=False)
 BINDINGS = Resource(_RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False, status=False)
@@ -94,7 +95,7 @@ REVIEWS = Resource(
 STORED = (
     NODES, PODS, EVENTS, NAMESPACES, REPLICATION_CONTROLLERS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS,
     DAEMON_SETS, JOBS, BUDGETS, VOLUME_ATTACHMENTS, VOLUME_CLAIMS,
-    NETWORK_POLICIES, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, CLUSTER_ROLES, BINDINGS, PRIORITIES,
+    NETWORK_POLICIES, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, LEASES, CLUSTER_ROLES, BINDINGS, PRIORITIES,
     POLICIES, POLICY_BINDINGS,
 )  # fmt: skip
 RESOURCES = (*STORED, *METRICS, SELF_REVIEWS, REVIEWS)
