@@ -64,8 +64,7 @@ class Court:
         for policy in self.policies():
             self.make(COLLECTIONS[policy["kind"]], policy["kind"], policy["metadata"]["name"], {}, spec=policy["spec"])
         for namespace in (self.system, self.shop, self.vault):
-            if not self.simulated:
-                self.until(lambda at=namespace: self.there(f"/api/v1/namespaces/{at}/serviceaccounts/default"))
+            self.until(lambda at=namespace: self.there(f"/api/v1/namespaces/{at}/serviceaccounts/default"))
             self.pod(namespace, "plain")
             self.pod(namespace, "kept", {PROTECTED: "true"})
         try:
@@ -165,7 +164,7 @@ def court(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             court.simulated = False
         else:
             role = {"kind": "ClusterRole", "metadata": {"name": "cloudoptim-agent"}, "rules": RIGHTS}
-            cluster = stack.enter_context(Cluster(nodes=0, rbac=[role], controllers=False))
+            cluster = stack.enter_context(Cluster(nodes=0, rbac=[role]))
             admin = Kube(str(cluster.write_kubeconfig(folder / "admin", token="admin")), "limits-tests")
             agent = Kube(str(cluster.write_kubeconfig(folder / "agent")), "limits-tests")
             court = Court(admin, agent, "system:serviceaccount:kube-system:cloudoptim-agent")

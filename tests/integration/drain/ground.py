@@ -114,8 +114,7 @@ class Ground:
     def add_namespace(self, name: str) -> str:
         """Another namespace, in which pods can be made."""
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        if self._cluster is None:
-            self.wait_for(lambda: self.found(f"/api/v1/namespaces/{name}/serviceaccounts/default"))
+        self.wait_for(lambda: self.found(f"/api/v1/namespaces/{name}/serviceaccounts/default"))
         return name
 
     def replicas(self, name: str, count: int = 1, kind: str = "ReplicaSet", **options: Any) -> list[Object]:

@@ -18,7 +18,10 @@ DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 
 
 def deployed(kube: Kube, ready: int, replicas: int = 1) -> Finding:
-    kube.call("POST", DEPLOYMENTS, None, {"metadata": {"name": ACCOUNT}, "spec": {"replicas": replicas}})
+    labels, containers = {"app": ACCOUNT}, [{"name": "agent", "image": "agent:1"}]
+    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    kube.call("POST", DEPLOYMENTS, None, {"metadata": {"name": ACCOUNT}, "spec": spec})
     status = {"status": {"readyReplicas": ready}}
     kube.call("PATCH", f"{DEPLOYMENTS}/{ACCOUNT}/status", None, status, "application/merge-patch+json")
     return {finding.topic: finding for finding in check_bundle(kube, inside=False)}["deployment"]
