@@ -304,7 +304,7 @@ _LIMITS = """## Limits of the cluster's owner
 
 They hold whatever Central asks. Each may also be a key of the ConfigMap by its name in small letters with dashes
 (`max-cordoned-nodes`): it takes the variable's place within about a minute, without a restart. A key that cannot be
-read refuses every task. [security.md](security.md#limits-and-who-holds-them) says which of them the API server holds, too.
+read refuses every task. [security.md](security.md#limits-and-who-holds-them) says which the API server holds, too.
 """
 
 
