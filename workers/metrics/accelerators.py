@@ -56,6 +56,8 @@ class Accelerator(NamedTuple):
     model: str
     units: int
     cards: int
+    also: tuple[tuple[str, int], ...] = ()
+    """Other resources by which pods can request the same hardware, with their units."""
 
 
 def is_accelerator(resource: str) -> bool:
@@ -68,11 +70,13 @@ def is_accelerator(resource: str) -> bool:
 def accelerators(allocatable: Mapping[str, str], labels: Mapping[str, str]) -> tuple[Accelerator, ...]:
     """What a node with these allocatable resources and labels has, by the name of the resource."""
     offered = {name: _whole(amount) for name, amount in allocatable.items() if is_accelerator(name)}
-    for name in [name for name in _SAME_HARDWARE if offered.get(name)][1:]:
-        del offered[name]
+    names = [name for name in _SAME_HARDWARE if offered.get(name)]
+    also = {name: tuple([(other, offered.pop(other)) for other in names[1:]]) for name in names[:1]}
     model = next((labels[label].lower() for label in _MODEL_LABELS if labels.get(label)), "")
     found = tuple(
-        Accelerator(name, model, count, _cards(name, count, labels)) for name, count in sorted(offered.items()) if count
+        Accelerator(name, model, count, _cards(name, count, labels), also.get(name, ()))
+        for name, count in sorted(offered.items())
+        if count
     )
     if not found and model:
         return (Accelerator("", model, 0, _labelled(labels)),)

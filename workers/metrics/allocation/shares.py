@@ -7,6 +7,7 @@ system and its kubelet, capacity less allocatable. Every split is exact: nothing
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -67,8 +68,9 @@ def shares_of(price: int, node: NodeRecord, pods: Mapping[int, Work], used: Mapp
         system += reserved
         idle += _hand_out(rest, usable, {cause: needs[cause].amount[number] for cause in causes}, held)
     for part, accelerator in zip(for_cards, node.identity.accelerators, strict=True):
-        pieces = {cause: needs[cause].pieces.get(accelerator.resource, 0) for cause in causes}
-        idle += _hand_out(part, accelerator.units, pieces, held)
+        units = dict([(accelerator.resource, accelerator.units), *accelerator.also])
+        whole = math.lcm(*units.values())  # So that a part of it is a whole number by whichever name it is requested.
+        idle += _hand_out(part, whole, {cause: needs[cause].of(units, whole) for cause in causes}, held)
     return Shares(ByResource(for_cpu, for_memory, sum(for_cards)), idle, system, held)
 
 
@@ -116,6 +118,10 @@ class _Need:
         self.amount = Amount(self.amount.cpu + cpu, self.amount.memory + memory)
         for name, count in work.shape.accelerators:
             self.pieces[name] = self.pieces.get(name, 0) + count
+
+    def of(self, units: Mapping[str, int], whole: int) -> int:
+        """How much of ``whole`` hardware, of which there are so many ``units`` by each name."""
+        return sum(self.pieces.get(name, 0) * whole // count for name, count in units.items() if count)
 
 
 def _needs(pods: Mapping[int, Work], used: Mapping[int, Measured]) -> dict[Cause, _Need]:

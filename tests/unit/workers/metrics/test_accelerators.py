@@ -34,7 +34,8 @@ def test_what_plugins_offer(
 
 def test_neuron_devices_and_their_cores_are_the_same_hardware() -> None:
     offered = {"aws.amazon.com/neuroncore": "32", "aws.amazon.com/neurondevice": "16", "aws.amazon.com/neuron": "16"}
-    assert accelerators(offered, {}) == (Accelerator("aws.amazon.com/neuron", "", 16, 16),)
+    also = (("aws.amazon.com/neurondevice", 16), ("aws.amazon.com/neuroncore", 32))
+    assert accelerators(offered, {}) == (Accelerator("aws.amazon.com/neuron", "", 16, 16, also),)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,15 @@ from workers.metrics.pods import Pod, PodTotals
 
 
 def record(
-    cpu: str = "4", memory: str = "16Gi", capacity: dict[str, str] | None = None, gpus: dict[str, str] | None = None
+    cpu: str = "4",
+    memory: str = "16Gi",
+    capacity: dict[str, str] | None = None,
+    gpus: dict[str, str] | None = None,
+    labels: dict[str, str] | None = None,
 ) -> NodeRecord:
     """A node with so much allocatable."""
     totals = NodeTotals()
-    totals.put(node("a", cpu=cpu, memory=memory, capacity=capacity, extended=gpus))
+    totals.put(node("a", labels, cpu=cpu, memory=memory, capacity=capacity, extended=gpus))
     return totals.nodes["a"]
 
 

@@ -138,6 +138,19 @@ def test_kinds_of_accelerators_are_divided_each_by_itself() -> None:
     assert shares.held == {WEB: 2 * GPU, DB: GPU}
 
 
+def test_hardware_that_has_several_names_is_divided_by_whichever_a_pod_requests_it() -> None:
+    names = {"aws.amazon.com/neuron": "3", "aws.amazon.com/neuroncore": "6", "aws.amazon.com/neurondevice": "3"}
+    device, core = web("a", {"aws.amazon.com/neuron": "1"}), db("b", {"aws.amazon.com/neuroncore": "1"})
+    shares = divided(device, core, price=PRICE + 3 * GPU, gpus=names)
+    assert shares.held == {WEB: GPU, DB: GPU // 2}
+
+
+def test_a_card_whose_driver_is_not_there_is_idle() -> None:
+    labels = {"cloud.google.com/gke-accelerator": "nvidia-l4", "cloud.google.com/gke-accelerator-count": "1"}
+    shares = divided(web("a", {"nvidia.com/gpu": "1"}), price=PRICE + GPU, labels=labels)
+    assert shares.resources.accelerators == shares.idle - PRICE == GPU
+
+
 # -- always ---------------------------------------------------------------------------------------
 
 QUANTITIES = st.sampled_from(["0", "1n", "333m", "1", "7", "1k"])
