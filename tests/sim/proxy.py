@@ -29,6 +29,11 @@ class Fault:
     """The connection ends after so many bytes of the answers."""
     half_close: bool = False
     """Our end is closed once the client says something, and what it says goes nowhere."""
+    lost: str = ""
+    """``requests``, ``answers`` or ``both``: what goes that way is dropped without a word while this lasts, and
+    for ever on the connections of that time: a load balancer that forgot them."""
+    holds_stream: bool = False
+    """What is pushed is held back until it is over, as by a proxy that buffers; other answers pass."""
     answer: bytes | None = None
     """Sent to each request, byte for byte, in place of the target's answer."""
     endless: bool = False
@@ -66,6 +71,8 @@ class Proxy:
         self.fault = fault
         if fault.silent:
             self._passing.clear()
+        for link in list(self._links):
+            link.lose(fault)
         if fault.answer is not None or fault.half_close:
             self.cut()
         try:
@@ -108,6 +115,8 @@ class _Link:
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy, self._client, self._server = proxy, client, server
         self.open, self.frozen, self._pumps = True, False, 2
+        self._loses_requests = self._loses_answers = False
+        self._is_stream = self._answered = False
         self._lock = threading.Lock()
         for pump in (self._up, self._down):
             threading.Thread(target=self._run, args=(pump,), daemon=True).start()
@@ -116,6 +125,11 @@ class _Link:
         for side in (self._client, self._server):
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)  # close() would not wake the thread that reads.
+
+    def lose(self, fault: Fault) -> None:
+        """From now on nothing passes in the ways that ``fault`` loses."""
+        self._loses_requests |= fault.lost in ("requests", "both")
+        self._loses_answers |= fault.lost in ("answers", "both")
 
     def _run(self, pump: Callable[[], None]) -> None:
         with contextlib.suppress(OSError):
@@ -132,7 +146,9 @@ class _Link:
     def _up(self) -> None:
         while data := self._client.recv(65536):
             self._proxy.requests += data.count(b" HTTP/1.1\r\n")
+            self._is_stream |= b"\r\nUpgrade: websocket\r\n" in data
             fault = self._proxy.present()
+            self.lose(fault)
             time.sleep(fault.delay)
             if fault.answer is not None:
                 self._answer(data, fault)
@@ -140,7 +156,7 @@ class _Link:
             if fault.half_close:
                 self._client.shutdown(socket.SHUT_WR)
                 self.frozen = True
-            if not self.frozen:
+            if not self.frozen and not self._loses_requests:
                 self._server.sendall(data)
 
     def _down(self) -> None:
@@ -148,12 +164,18 @@ class _Link:
         while data := self._server.recv(65536):
             while data and not self.frozen:
                 fault = self._proxy.present()
+                while self._is_stream and self._answered and self._proxy.fault.holds_stream:
+                    time.sleep(_TICK)
+                self.lose(fault)
+                if self._loses_answers:
+                    break
                 time.sleep(fault.delay if fault.rate is None else _TICK)
                 size = len(data) if fault.rate is None else max(1, int(fault.rate * _TICK))
                 if fault.cut_after is not None:
                     size = min(size, fault.cut_after - passed)
                     passed += size
                 self._client.sendall(data[:size])
+                self._answered = True
                 data = data[size:]
                 if fault.cut_after is not None and passed >= fault.cut_after:
                     return
