@@ -26,6 +26,7 @@ from shared.central.client import CentralClient
 from shared.process.lifecycle import FIRST_RETRY, Loop, Process
 from shared.process.programs import Programs
 from shared.queue.memory import MemoryQueue
+from workers.heartbeat.prices import PriceKeeper
 from workers.heartbeat.worker import HeartbeatWorker
 from workers.task_runner.worker import TaskRunner
 
@@ -65,7 +66,7 @@ def calls() -> list[Call]:
         settings = config.load({**environ, "AGENT_RUN_DIR": folder})
         process = Process("herd", settings, MemoryQueue(), Programs(Path(folder)), "instance")
         nobody = cast(Any, None)
-        beating = HeartbeatWorker(process, cast(CentralClient, nobody), nobody).loops()
+        beating = HeartbeatWorker(process, cast(CentralClient, nobody), nobody, PriceKeeper(process, nobody)).loops()
         running = TaskRunner(process, nobody, nobody, nobody).loops()
     loops: dict[str, Loop] = {loop.name: loop for loop in [*beating, *running]}
     central = settings.central

@@ -35,6 +35,14 @@ TASKS: dict[str, Json] = {
 }
 """By task type."""
 
+PRICES: Json = {
+    "prices": [
+        {"instance_type": "m5.large", "region": "eu-west-1", "capacity": "on_demand", "dollars_per_hour": 0.061},
+        {"instance_type": "m5.large", "region": None, "capacity": "spot", "dollars_per_hour": 0.034},
+    ]
+}
+"""An answer of Central's."""
+
 _COSTS: Json = {
     "basis": "requests",
     "usage_pod_count": 0,

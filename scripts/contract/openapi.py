@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from scripts.contract.examples import BODIES, TASKS, Json
+from scripts.contract.examples import BODIES, PRICES, TASKS, Json
 from scripts.contract.schemas import components
 from shared import __version__
 from shared.schemas.agent import Deregistration, Heartbeat, Registration
 from shared.schemas.events import EventBatch
 from shared.schemas.metrics import ClusterMetrics
+from shared.schemas.prices import MAX_TYPES
 from shared.schemas.tasks import TaskResult
 
 INFO: Json = {
@@ -73,7 +74,21 @@ _CLUSTER_ID = {
     "name": "cluster_id",
     "in": "query",
     "required": True,
-    "description": "The cluster whose tasks are asked for.",
+    "description": "The cluster that is asked for.",
+    "schema": {"type": "string"},
+}
+_TYPES = {
+    "name": "types",
+    "in": "query",
+    "required": True,
+    "description": f"Instance types of the cluster's machines, comma-separated; {MAX_TYPES} at most.",
+    "schema": {"type": "string", "minLength": 1},
+}
+_KNOWN = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the last answer for the same types.",
     "schema": {"type": "string"},
 }
 _LIMIT = {
@@ -123,10 +138,12 @@ def document() -> Json:
         "tags": [
             {"name": "tasks", "description": "What Central has done, and how it ended."},
             {"name": "observations", "description": "What the agent sees of the cluster."},
+            {"name": "prices", "description": "What Central knows of them."},
             {"name": "agent", "description": "What the agent says of itself."},
         ],
         "paths": {
             "/tasks": {"get": _poll()},
+            "/prices": {"get": _prices()},
             **{call.path: {"post": _post(call)} for call in CALLS},
         },
         "components": {
@@ -157,6 +174,27 @@ def _poll() -> Json:
         "parameters": [_CLUSTER_ID, _LIMIT, _INSTANCE],
         "responses": {
             "200": {"description": "The tasks.", "content": {"application/json": content}},
+            **_failures(),
+        },
+    }
+
+
+def _prices() -> Json:
+    content = {"schema": {"$ref": "#/components/schemas/Prices"}, "examples": {"typical": {"value": PRICES}}}
+    etag = {"ETag": {"description": "Comes back as If-None-Match.", "schema": {"type": "string"}}}
+    return {
+        "operationId": "prices",
+        "tags": ["prices"],
+        "summary": "What the cluster's machines cost its owner.",
+        "description": f"Asked once a day, and when a type is new. {_OPTIONAL}",
+        "parameters": [_CLUSTER_ID, _TYPES, _KNOWN, _INSTANCE],
+        "responses": {
+            "200": {
+                "description": "What is known of these types.",
+                "headers": etag,
+                "content": {"application/json": content},
+            },
+            "304": {"description": "What was answered last still holds."},
             **_failures(),
         },
     }

@@ -19,6 +19,7 @@ from shared.schemas.agent import Deregistration, Heartbeat, Registration
 from shared.schemas.events import ClusterEvent, EventBatch
 from shared.schemas.metrics import ClusterMetrics
 from shared.schemas.parameters import PARAMETERS
+from shared.schemas.prices import Prices, QuotedPrice
 from shared.schemas.tasks import Task, TaskResult
 
 Schema = dict[str, Any]
@@ -29,7 +30,7 @@ SENT: tuple[type[BaseModel], ...] = (TaskResult, ClusterMetrics, EventBatch, Hea
 _PARTS: list[type[BaseModel]] = [
     each for each in vars(costs).values() if inspect.isclass(each) and issubclass(each, BaseModel)
 ]
-_ALL: tuple[type[BaseModel], ...] = (*SENT, ClusterEvent, Task, *PARAMETERS.values(), *_PARTS)
+_ALL: tuple[type[BaseModel], ...] = (*SENT, ClusterEvent, Task, *PARAMETERS.values(), *_PARTS, Prices, QuotedPrice)
 _MODELS = {model.__name__: model for model in _ALL}
 
 _BY_TOPIC: Schema = {"propertyNames": {"enum": sorted(TOPICS)}}
@@ -53,7 +54,7 @@ _REFINED: dict[tuple[str, str], Schema] = {
 def components() -> dict[str, Schema]:
     """The schemas by name. A task is one of as many kinds as there are task types, each with its own parameters."""
     models = [(model, "serialization") for model in SENT]
-    models += [(Task, "validation"), *((model, "validation") for model in PARAMETERS.values())]
+    models += [(Task, "validation"), (Prices, "validation"), *((model, "validation") for model in PARAMETERS.values())]
     _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     found: dict[str, Schema] = {name: _described(name, schema) for name, schema in schemas["$defs"].items()}
     task = found.pop("Task")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +30,11 @@ CALL_TIMEOUT = 30.0
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of an answer that are read; of a larger list of tasks those that came whole are used."""
+
+MAX_PRICES_BODY = 256 * 1024
+"""Bytes of an answer with prices: a thousand of them take 150 KiB."""
+
+_LONGEST_ETAG = 256
 
 _PLAIN = string.punctuation.replace("%", "")
 """What a key may hold as it is, beside letters and digits: a header takes no other text, and a task's id may be any."""
@@ -63,6 +68,8 @@ class CentralClient:
         self._last: Deadline | None = None
         self._cutoff: Cutoff | None = None
         """Of the call under way."""
+        self._etag = ""
+        """Of the last answer."""
         self._session = requests.Session()
         self._session.verify = ca_bundle or True
         # Nothing here needs a cookie. Kept ones come back with each call until a proxy refuses its headers' size.
@@ -107,6 +114,16 @@ class CentralClient:
         """Say goodbye. Raises NotOffered where Central has no such call."""
         self._post("deregister", "/deregister", deregistration)
 
+    def prices(self, types: Sequence[str], etag: str = "") -> tuple[bytes, str]:
+        """What these instance types cost, and the answer's ETag; ``etag`` is that of the last answer.
+
+        Raises NotOffered where Central has no such call, and Unchanged where that answer still holds.
+        """
+        params = {"cluster_id": self._cluster_id, "types": ",".join(types)}
+        headers = {"If-None-Match": etag} if etag else None
+        body = self._call("GET", "prices", "/prices", params=params, headers=headers, limit=MAX_PRICES_BODY)
+        return body, self._etag
+
     def finish_by(self, deadline: Deadline) -> None:
         """Let no further call go on beyond the ``deadline``."""
         self._last = deadline
@@ -117,6 +134,7 @@ class CentralClient:
             cutoff.use()
 
     def close(self) -> None:
+        """Close the connection; a later call opens another."""
         self._session.close()
 
     def _post(self, call: str, path: str, body: bytes, key: str | None = None) -> None:
@@ -145,8 +163,9 @@ class CentralClient:
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
         whole: bool = True,
+        limit: int = MAX_BODY,
     ) -> bytes:
-        """One exchange; the answer's body, or, where that need not be ``whole``, its beginning.
+        """One exchange; the answer's body, or, where that need not be ``whole``, its first ``limit`` bytes.
 
         The key goes in as ``auth``: requests would replace a plain header by what a .netrc says. Redirects
         are not followed: they would turn a POST into a GET.
@@ -175,7 +194,7 @@ class CentralClient:
                 ) as response,
             ):
                 code = telemetry.code(response.status_code)
-                body = read_body(response.raw, MAX_BODY, Deadline.after(seconds, self._clock), whole)
+                body = read_body(response.raw, limit, Deadline.after(seconds, self._clock), whole)
                 if cutoff.used:
                     raise TimeoutError
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -187,6 +206,7 @@ class CentralClient:
         finally:
             self._cutoff = None
             telemetry.CENTRAL_SECONDS.labels(call, code).observe(self._clock.monotonic() - started)
+        self._etag = response.headers.get("ETag", "")[:_LONGEST_ETAG]
         if "accept-encoding" in response.headers:
             # RFC 9110 12.5.3: in an answer this says which encodings the server takes in requests.
             self._takes_gzip = "gzip" in response.headers["accept-encoding"].lower()

@@ -21,6 +21,7 @@ LONGEST_RETRY_AFTER = 300.0
 """Seconds; a longer wish is cut, or one bad header would silence the agent for a day."""
 
 _NOT_OFFERED = (404, 405, 501)
+_OPTIONAL = ("register", "deregister", "prices")
 _COUNTED_403 = ("register", "heartbeat", "tasks")
 _FOR_GOOD = (400, 409, 410, 422)
 """Beside 413. Any other 4xx may be somebody else's: an ingress that is being rolled out answers 404 to everything."""
@@ -56,6 +57,10 @@ class NotOffered(_Refused):
     """This Central has no such call."""
 
 
+class Unchanged(PermanentError):
+    """304: nothing is new since the answer whose ETag was sent along."""
+
+
 class TooLarge(_Refused):
     """The body is larger than Central, or a proxy before it, takes."""
 
@@ -81,10 +86,12 @@ def error_of(call: str, answer: Answer) -> AgentError | None:
     what = f"{'Central' if answer.by_central else 'something before Central'} answered {status} to {call}{said}"
     if status == 401 or (status == 403 and call in _COUNTED_403):
         return AuthenticationError(f"{what}; is the API key right, and for this cluster?", status, answer.by_central)
+    if status == 304 and call == "prices":
+        return Unchanged(what)
     if 300 <= status < 400:
         target = answer.headers.get("Location", "elsewhere")
         return TemporaryError(f"{what}; it redirects to {target}, set CENTRAL_SERVER_URL to that")
-    if status in _NOT_OFFERED and call in ("register", "deregister"):
+    if status in _NOT_OFFERED and call in _OPTIONAL:
         return NotOffered(what, answer.by_central)
     if status == 413:
         return TooLarge(what, answer.by_central)

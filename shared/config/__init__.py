@@ -141,6 +141,12 @@ class Metrics:
         "Spot price as a part of the on-demand price, where no spot price is known.",
         0.35,
     )
+    live_prices: str | None = setting(
+        "LIVE_PRICES",
+        one_of("azure"),
+        "azure: ask Azure's public retail price list (prices.azure.com, no account) daily for the cluster's sizes.",
+        None,
+    )
 
 
 @dataclass(frozen=True)

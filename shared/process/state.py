@@ -6,6 +6,12 @@ REGISTRATION = "registration"
 CLUSTER = "cluster"
 """metrics → heartbeat: version, provider, region and number of nodes, for the registration."""
 
+PRICES_WANTED = "prices-wanted"
+"""metrics → heartbeat: provider/region/type of the cluster's machines, to ask prices for."""
+
+PRICES = "prices/"
+"""heartbeat → metrics: what Central and the clouds answered (durable)."""
+
 DRAIN_ENDED = "drain-ended"
 """task-runner → metrics: a drain ended, so a sample is due."""
 

@@ -32,6 +32,7 @@ def test_the_published_documents_are_made_from_the_schemas() -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Central]:
     with Central() as central:
+        central.prices = [{"instance_type": "m5.large", "region": "eu-west-1", "dollars_per_hour": 0.061}]
         yield central
 
 

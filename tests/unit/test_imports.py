@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {"shared.basics", "shared.process", "workers.commands"}
 """Packages whose modules are areas of their own."""
 
-ADAPTERS = {"shared.queue", "shared.central", "shared.kube"}
+ADAPTERS = {"shared.queue", "shared.central", "shared.clouds", "shared.kube"}
 BASICS = {"shared", "shared.basics.errors", "shared.process.state", "shared.basics.timing"}
 """What may be imported everywhere: words, keys and clocks."""
 
@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Adapters. None knows another.
     "shared.queue": {"shared.basics.telemetry"},
     "shared.central": {"shared.basics.api_key", "shared.basics.telemetry", "shared.basics.transfer"},
+    "shared.clouds": {"shared.basics.transfer"},
     "shared.kube": {"shared.basics.telemetry", "shared.basics.transfer"},
     "shared.process.programs": {"shared.process.age"},
     # What is built on them for all workers.
@@ -67,6 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "workers.heartbeat": {
         "shared.central",
+        "shared.clouds",
         "shared.process.lifecycle",
         "shared.basics.logs",
         "shared.queue",
@@ -101,7 +103,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # Commands, not workers: they look at everything from outside.
     "workers.commands": set(),
-    "workers.commands.doctor": {*ADAPTERS, "shared.config", "shared.process.identity", "shared.process.programs"},
+    "workers.commands.doctor": {
+        "shared.queue",
+        "shared.central",
+        "shared.kube",
+        "shared.config",
+        "shared.process.identity",
+        "shared.process.programs",
+    },
     "workers.commands.dead_letters": {"shared.queue"},
     "workers.commands.__main__": {
         "shared.config",
@@ -115,9 +124,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 LIBRARIES: dict[str, set[str]] = {
     "kubernetes": {"shared.kube"},
-    "requests": {"shared.central", "workers.commands.doctor"},
+    "requests": {"shared.central", "shared.clouds", "workers.commands.doctor"},
     "websocket": {"shared.central"},
-    "urllib3": {"shared.central", "shared.kube", "shared.basics.transfer", "workers.commands.doctor"},
+    "urllib3": {"shared.central", "shared.clouds", "shared.kube", "shared.basics.transfer", "workers.commands.doctor"},
     "sqlite3": {"shared.queue"},
     "supervisor": {"shared.process.supervise"},
     "xmlrpc": {"shared.process.programs"},
@@ -134,6 +143,7 @@ LIBRARIES: dict[str, set[str]] = {
 BUILDERS: dict[str, set[str]] = {
     "Kube": {"workers/commands/doctor/examine.py"},
     "CentralClient": set(),
+    "AzureRetail": set(),
     "TaskStream": set(),
     "Caller": {"workers/commands/doctor/central.py"},
     "Broker": set(),

@@ -65,6 +65,7 @@ JOBS: Mapping[str, Mapping[str, Job]] = {
         "beat": Job("send heartbeats", 120.0),
         "deliver": Job("deliver results, events and samples", 300.0),
         "refusals": Job("decide about refused keys", 60.0),
+        "prices": Job("keep prices that others know", 1800.0),
     },
     "event-watcher": {
         "events": Job("watch events", 180.0),

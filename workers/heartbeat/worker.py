@@ -21,6 +21,7 @@ from shared.process.state import CLUSTER, HEALTH, REGISTRATION
 from shared.queue.client import value
 from shared.schemas.agent import Deregistration, Heartbeat, Registration
 from workers.heartbeat.delivery import Delivery
+from workers.heartbeat.prices import PriceKeeper
 
 _CLUSTER_WAIT = 3.0
 """Seconds to wait for the metrics worker's facts before registering without them."""
@@ -46,14 +47,15 @@ _logger = logging.getLogger(__name__)
 
 
 class HeartbeatWorker(Worker):
-    """Has two connections to Central, so that a slow delivery never delays a heartbeat."""
+    """Has two connections to Central, so that a slow delivery never delays a heartbeat; prices open one a day."""
 
     _pause: Callable[[float], None] = staticmethod(time.sleep)
 
-    def __init__(self, process: Process, client: CentralClient, delivery: Delivery) -> None:
+    def __init__(self, process: Process, client: CentralClient, delivery: Delivery, prices: PriceKeeper) -> None:
         self._process = process
         self._client = client
         self._delivery = delivery
+        self._prices = prices
         self._calling = threading.Lock()
         self._delivering = threading.Lock()
         self._closed = False
@@ -71,6 +73,7 @@ class HeartbeatWorker(Worker):
             Loop("beat", self.beat, patience=90.0),
             Loop("deliver", self.deliver, patience=300.0),
             Loop("refusals", self.decide),
+            Loop("prices", self._prices.look, patience=300.0),
         ]
 
     # -- registration -----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared.basics import telemetry
@@ -19,16 +19,19 @@ from shared.kube.reads import Resource
 from shared.kube.resources import GIB
 from shared.kube.usage import Used
 from shared.process.lifecycle import Loop, Process, Worker
-from shared.process.state import CLUSTER, DRAIN_ENDED
+from shared.process.state import CLUSTER, DRAIN_ENDED, PRICES_WANTED
 from shared.queue.messages import METRICS
 from shared.schemas.metrics import ClusterMetrics
 from workers.metrics.allocation.costs import CostKeeper
 from workers.metrics.billed import billed_pods
+from workers.metrics.capacity import Identity, Kind
 from workers.metrics.follow import Followed
 from workers.metrics.nodes import NodeTotals
 from workers.metrics.pods import Pod, PodTotals
+from workers.metrics.pricing.kept import CENTRAL, LIVE, KeptQuotes
 from workers.metrics.pricing.owner import OwnerFile
 from workers.metrics.pricing.pricer import Sources, price
+from workers.metrics.pricing.quotes import NO_QUOTES
 from workers.metrics.pricing.table import PriceTable
 from workers.metrics.sample import take_sample
 from workers.metrics.usage import NodeUsage
@@ -37,6 +40,9 @@ _SELF_CHECK_SECONDS = 600.0
 
 _FIRST_TOTALS = 1.0
 """Seconds between two looks whether the first lists are complete."""
+
+_WANTED = 200
+"""Types of machines that prices are asked for."""
 
 _logger = logging.getLogger(__name__)
 
@@ -70,6 +76,7 @@ class MetricsWorker(Worker):
         self._costs = CostKeeper(process, kube, self._pods)
         self._table = PriceTable()
         self._owner = OwnerFile(settings.prices_file)
+        self._kept = KeptQuotes(process.queue)
         self._sampling = threading.Lock()
         self._kubernetes_version: str | None = None
         self._drains_seen = 0
@@ -133,7 +140,15 @@ class MetricsWorker(Worker):
     def _take(self, usage: Mapping[str, Used]) -> ClusterMetrics:
         if self._nodes.totals is None or self._pods.totals is None:
             raise NotCounted("the cluster is not listed yet")
-        sources = Sources(self._owner.current(), self._table, self._process.settings.metrics.spot_price_factor)
+        settings, now = self._process.settings.metrics, self._process.clock.now()
+        kept = self._kept.current(now.timestamp())
+        sources = Sources(
+            self._owner.current(),
+            self._table,
+            settings.spot_price_factor,
+            kept.get(CENTRAL, NO_QUOTES),
+            kept.get(LIVE, NO_QUOTES) if settings.live_prices else NO_QUOTES,
+        )
 
         with self._nodes.lock, self._pods.lock:
             machines = self._nodes.totals.machines()
@@ -142,7 +157,7 @@ class MetricsWorker(Worker):
             provider = _commonest(record.identity.provider for record in self._nodes.totals.nodes.values())
             return take_sample(
                 self._process.settings.agent.cluster_id,
-                self._process.clock.now(),
+                now,
                 self._nodes.totals,
                 self._pods.totals,
                 usage,
@@ -153,7 +168,7 @@ class MetricsWorker(Worker):
             )
 
     def _tell_cluster(self) -> None:
-        """What the registration wants to know (it asks the queue, not the API server)."""
+        """What the heartbeat worker wants to know (it asks the queue, not the API server)."""
         if self._kubernetes_version is None:
             self._kubernetes_version = self._ask_version()
         identities = [record.identity for record in self._nodes.totals.nodes.values()]
@@ -163,7 +178,7 @@ class MetricsWorker(Worker):
             "region": _commonest(what.region for what in identities),
             "node_count": len(identities),
         }
-        self._process.queue.set_state({CLUSTER: facts})
+        self._process.queue.set_state({CLUSTER: facts, PRICES_WANTED: wanted_prices(identities)})
 
     def _ask_version(self) -> str | None:
         try:
@@ -191,6 +206,16 @@ class MetricsWorker(Worker):
             _logger.info("final snapshot queued")
         except AgentError as error:
             _logger.warning("no final snapshot: %s", error)
+
+
+def wanted_prices(identities: Iterable[Identity]) -> list[str]:
+    """``provider/region/type`` of the machines, those that most have first: others may be left out."""
+    counted = Counter(
+        f"{what.provider}/{what.region}/{what.instance_type}"
+        for what in identities
+        if what.kind is Kind.MACHINE and what.instance_type
+    )
+    return [name for name, _ in counted.most_common(_WANTED)]
 
 
 def _commonest(values: Any) -> str | None:

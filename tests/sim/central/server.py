@@ -8,6 +8,8 @@ import re
 import ssl
 import threading
 import time
+import zlib
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -59,6 +61,8 @@ class Central:
         self.max_body = max_body
         self.mute = False
         """Whether new streams are accepted and then silent: no frame, no answer to a ping."""
+        self.prices: list[dict[str, Any]] | None = None
+        """What it answers when it is asked for prices; None for a Central that has no such call."""
         self.streams: list[StreamConnection] = []
         self.refused: list[tuple[str, int, str]] = []
         """Calls answered 4xx for what was wrong with them: (call, status, why)."""
@@ -150,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path)
         if path.path == f"{PREFIX}/tasks":
             self._call("tasks")
+        elif path.path == f"{PREFIX}/prices" and self.server.central.prices is not None:
+            self._call("prices")
         elif path.path == f"{PREFIX}/stream":
             self._stream()
         elif path.path == "/sim/arrivals":
@@ -194,7 +200,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None:
             self._send_fault(fault)
             return
-        self._send(200, central.ledger.offered() if call == "tasks" else {"ok": True})
+        if call == "prices":
+            self._send_prices(central.prices or [])
+        else:
+            self._send(200, central.ledger.offered() if call == "tasks" else {"ok": True})
 
     def _problem(self, call: str, body: bytes, task_id: str) -> tuple[int, str] | None:
         """Why a call is refused: Central holds the agent to the contract."""
@@ -204,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         for header in ("X-Agent-Instance", "User-Agent"):
             if not self.headers.get(header):
                 return 400, f"{header} is missing"
-        if call == "tasks":
+        if call in ("tasks", "prices"):
             asked = parse_qs(urlsplit(self.path).query).get("cluster_id")
             return None if asked == [central.ledger.cluster_id] else (400, f"cluster_id is {asked}")
         if len(body) > central.max_body:
@@ -271,10 +280,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(fault.body)
 
-    def _send(self, status: int, content: Any) -> None:
+    def _send_prices(self, known: list[dict[str, Any]]) -> None:
+        wanted = parse_qs(urlsplit(self.path).query).get("types", [""])[0].lower().split(",")
+        prices = [price for price in known if price["instance_type"].lower() in wanted]
+        etag = f'"{zlib.crc32(json.dumps(prices).encode()):08x}"'
+        if self.headers.get("If-None-Match") == etag:
+            self.send_response(304)
+            self.send_header("ETag", etag)
+            self.end_headers()
+        else:
+            self._send(200, {"prices": prices}, {"ETag": etag})
+
+    def _send(self, status: int, content: Any, headers: Mapping[str, str] | None = None) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         if self.server.central.gzip:
             self.send_header("Accept-Encoding", "gzip")

@@ -16,9 +16,9 @@ from shared.basics.api_key import ApiKey
 from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
 from shared.basics.transfer import MAX_HEAD
 from shared.central import client as client_module
-from shared.central.client import MAX_BODY, CentralClient
+from shared.central.client import MAX_BODY, MAX_PRICES_BODY, CentralClient
 from shared.central.identity import Caller
-from shared.central.verdicts import NotOffered, TooLarge
+from shared.central.verdicts import NotOffered, TooLarge, Unchanged
 from tests.sim.central.server import Central
 from tests.unit.conftest import Dripping, OddServer, counted, http
 
@@ -452,3 +452,36 @@ def test_what_a_delivery_is_answered_with_is_not_looked_at(body: bytes) -> None:
     """The status says it all: many servers answer a POST carelessly."""
     with OddServer(http(200, body)) as server, closing(client_of(server.url)) as client:
         client.send_result("t1", RESULT, "key-1")
+
+
+# -- prices -----------------------------------------------------------------------------------------
+
+
+def test_prices_come_with_a_tag_by_which_they_are_asked_for_again(central: Central, client: CentralClient) -> None:
+    price = {"instance_type": "m5.large", "dollars_per_hour": 0.06}
+    central.prices = [price, {"instance_type": "c5.large", "dollars_per_hour": 0.05}]
+    body, etag = client.prices(["m5.large", "t3.large"])
+    assert json.loads(body) == {"prices": [price]}
+    with pytest.raises(Unchanged):
+        client.prices(["m5.large", "t3.large"], etag)
+    client.close()
+    assert client.prices(["c5.large"], etag)[1] != etag, "closing is no end"
+
+
+def test_a_central_without_prices_says_so(client: CentralClient) -> None:
+    with pytest.raises(NotOffered):
+        client.prices(["m5.large"])
+
+
+def test_prices_are_bounded_in_bytes() -> None:
+    with (
+        OddServer(http(200, b" " * (MAX_PRICES_BODY + 1))) as server,
+        closing(client_of(server.url)) as client,
+        pytest.raises(TemporaryError, match="larger than"),
+    ):
+        client.prices(["m5.large"])
+
+
+def test_a_tag_without_end_is_cut() -> None:
+    with OddServer(http(200, b"{}", {"ETag": "x" * 5000})) as server, closing(client_of(server.url)) as client:
+        assert len(client.prices(["m5.large"])[1]) == 256

@@ -18,15 +18,16 @@ from shared.central.verdicts import (
     NotOffered,
     NotUnderstood,
     TooLarge,
+    Unchanged,
     Unclear,
     error_of,
     retry_after,
 )
 from tests.unit.conftest import NOON, FakeClock
 
-CALLS = ("tasks", "result", "metrics", "events", "heartbeat", "register", "deregister", "stream")
+CALLS = ("tasks", "result", "metrics", "events", "heartbeat", "register", "deregister", "prices", "stream")
 KEYED = ("register", "heartbeat", "tasks")
-OPTIONAL = ("register", "deregister")
+OPTIONAL = ("register", "deregister", "prices")
 
 
 def verdict(call: str, status: int) -> type[AgentError] | None:
@@ -131,8 +132,13 @@ def test_413_is_the_size_which_can_be_helped(call: str) -> None:
     assert verdict(call, 413) is TooLarge
 
 
+def test_304_says_of_prices_that_they_are_the_same_and_of_what_is_sent_nothing() -> None:
+    assert verdict("prices", 304) is Unchanged
+    assert verdict("result", 304) is TemporaryError
+
+
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed_and_says_what_to_set(call: str, status: int) -> None:
     error = error_of(call, Answer(status, {"Location": "https://new.example.com"}))
     assert type(error) is TemporaryError

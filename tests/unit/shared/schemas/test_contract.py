@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from shared.schemas.agent import Deregistration, Heartbeat, Registration
 from shared.schemas.events import EVENT_TYPES, ClusterEvent, EventBatch
 from shared.schemas.metrics import ClusterMetrics
+from shared.schemas.prices import Prices, QuotedPrice
 from shared.schemas.tasks import Task, TaskResult
 
 MOMENT = "2026-03-01T12:00:00Z"
@@ -71,6 +72,8 @@ FIELDS: dict[type[BaseModel], list[str]] = {
         "last_seen",
     ],
     EventBatch: ["cluster_id", "events"],
+    Prices: ["prices"],
+    QuotedPrice: ["instance_type", "region", "capacity", "dollars_per_hour"],
 }
 
 

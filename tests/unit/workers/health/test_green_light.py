@@ -37,6 +37,7 @@ from workers.event_watcher.worker import EventWatcher
 from workers.health.rules import JOBS
 from workers.health.worker import HealthWorker
 from workers.heartbeat.delivery import Delivery
+from workers.heartbeat.prices import PriceKeeper
 from workers.heartbeat.worker import HeartbeatWorker
 from workers.metrics.worker import MetricsWorker
 from workers.task_runner.runner import Runner
@@ -66,7 +67,8 @@ class Agent:
         self.processes = processes
         self.health = HealthWorker(processes["health"])
         delivery = Delivery(self.queue, self._client(), "demo", self.clock)
-        self.heartbeat = HeartbeatWorker(processes["heartbeat"], self._client(), delivery)
+        prices = PriceKeeper(processes["heartbeat"], self._client())
+        self.heartbeat = HeartbeatWorker(processes["heartbeat"], self._client(), delivery, prices)
         self.run("health", self.health.loops(), "spool", "supervisord", "assess")
         self.run("heartbeat", self.heartbeat.loops(), "register", "beat", "refusals")
         self.start_task_runner()

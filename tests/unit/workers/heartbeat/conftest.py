@@ -19,6 +19,7 @@ from shared.queue.memory import MemoryQueue
 from tests.sim.central.server import Central
 from tests.unit.conftest import FakeClock, process_of
 from workers.heartbeat.delivery import Delivery
+from workers.heartbeat.prices import PriceKeeper
 from workers.heartbeat.worker import HeartbeatWorker
 
 FACTS = {"kubernetes_version": "v1.36.2", "provider": "aws", "region": "eu-west-1", "node_count": 3}
@@ -46,9 +47,10 @@ class Uplink:
         self.queue.set_state({CLUSTER: FACTS, HEALTH: HEALTHY})
         self.process: Process = process_of(run_dir, self.queue, "heartbeat", clock, {"CENTRAL_API_KEY": key})
         caller = Caller(self.process.settings.central.api_key, "instance-1")
-        self.clients = [CentralClient(central.url, "demo", caller) for _ in range(2)]
+        self.clients = [CentralClient(central.url, "demo", caller) for _ in range(3)]
         self.delivery = Delivery(self.queue, self.clients[1], "demo", clock)
-        self.worker = HeartbeatWorker(self.process, self.clients[0], self.delivery)
+        self.prices = PriceKeeper(self.process, self.clients[2])
+        self.worker = HeartbeatWorker(self.process, self.clients[0], self.delivery, self.prices)
         self.worker._pause = clock.advance
 
     def close(self) -> None:

@@ -47,7 +47,8 @@ def test_it_registers_with_what_is_known_of_the_cluster(uplink: Uplink) -> None:
 def test_it_registers_once_also_across_its_own_restart(uplink: Uplink) -> None:
     for _ in range(3):
         uplink.worker.register()
-    again = HeartbeatWorker(uplink.process, uplink.clients[0], Delivery(uplink.queue, uplink.clients[1], "demo"))
+    delivery = Delivery(uplink.queue, uplink.clients[1], "demo")
+    again = HeartbeatWorker(uplink.process, uplink.clients[0], delivery, uplink.prices)
     again.register()
     assert uplink.calls() == ["register"]
     assert counted("registered") == 1
@@ -388,4 +389,10 @@ def test_a_goodbye_that_fails_is_no_drama(central: Central, uplink: Uplink, capl
 
 def test_each_of_its_jobs_is_a_loop_of_its_own(uplink: Uplink) -> None:
     """So that a slow delivery delays no heartbeat."""
-    assert [loop.name for loop in uplink.worker.loops()] == ["register", "beat", "deliver", "refusals"]
+    assert [loop.name for loop in uplink.worker.loops()] == [
+        "register",
+        "beat",
+        "deliver",
+        "refusals",
+        "prices",
+    ]

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from shared.basics.timing import SYSTEM_CLOCK
 from shared.kube.connection import Kube
 from shared.process.lifecycle import Process
-from shared.process.state import CLUSTER, DRAIN_ENDED
+from shared.process.state import CLUSTER, DRAIN_ENDED, PRICES, PRICES_WANTED
 from shared.queue.client import QueueRefused, value
 from shared.queue.limits import Limits
 from shared.queue.memory import MemoryQueue
@@ -20,7 +21,9 @@ from shared.schemas.metrics import ClusterMetrics
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import counted, eventually, process_of
 from tests.unit.workers.conftest import Looping
-from workers.metrics.worker import MetricsWorker, NotCounted, show
+from tests.unit.workers.metrics.conftest import LINUX
+from workers.metrics.capacity import Kind
+from workers.metrics.worker import MetricsWorker, NotCounted, show, wanted_prices
 
 SPOT = {"karpenter.sh/capacity-type": "spot"}
 
@@ -174,6 +177,42 @@ def test_the_owners_prices_and_label_are_used(cluster: Cluster, kube: Kube, run_
     assert (sample.spot_cost_per_hour, sample.on_demand_cost_per_hour) == (0.5, 6)
     assert sample.priced_node_count_by_source == {"override": 4}
     running.watches.kill()
+
+
+def kept(dollars: float) -> dict[str, Any]:
+    """An answer as the heartbeat worker keeps it, for the machines of the cluster here."""
+    now = SYSTEM_CLOCK.now().timestamp()
+    return {"asked_at": now, "asked_for": ["m5.large"], "etag": "", "on_demand": {"m5.large": dollars}, "spot": {}}
+
+
+@pytest.mark.parametrize(("live", "source"), [("", "table"), ("azure", "live")])
+def test_what_others_answered_is_used_and_a_clouds_own_list_only_by_the_owners_wish(
+    cluster: Cluster, kube: Kube, run_dir: Path, live: str, source: str
+) -> None:
+    queue = MemoryQueue()
+    queue.set_state({PRICES + "live": kept(3.0)}, durable=True)
+    running = Running(cluster, kube, process_of(run_dir, queue, env={"LIVE_PRICES": live}))
+    running.worker.put_sample()
+    queue.set_state({PRICES + "central": kept(5.0)}, durable=True)
+    running.worker.put_sample()
+    before, after = running.samples
+    assert before.priced_node_count_by_source == {source: 3}
+    assert (after.priced_node_count_by_source, after.current_cost_per_hour) == ({"central": 3}, 15.0)
+    running.watches.kill()
+
+
+def test_the_heartbeat_worker_is_told_which_prices_are_wanted(running: Running) -> None:
+    running.worker.put_sample()
+    assert value(running.process.queue.get_state(PRICES_WANTED)[PRICES_WANTED]) == ["aws/us-east-1/m5.large"]
+
+
+def test_prices_are_wanted_of_machines_that_say_their_type_the_commonest_first() -> None:
+    common, rare = LINUX, LINUX._replace(instance_type="p5.48xlarge")
+    nameless, virtual = LINUX._replace(instance_type=""), LINUX._replace(instance_type="x", kind=Kind.VIRTUAL)
+    assert wanted_prices([rare, common, common, nameless, virtual]) == [
+        "aws/eu-west-1/m5.large",
+        "aws/eu-west-1/p5.48xlarge",
+    ]
 
 
 # -- when -----------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""What clouds tell anybody who asks, translated into our errors."""
