@@ -107,6 +107,8 @@ PRICED = _gauge("cluster_priced_nodes", "Nodes by the source of their price.", "
 EVENTS_SEEN = _counter("events_observed", "Occurrences worth forwarding.", "event_type")
 EVENTS_PUT = _counter("events_queued", "Events put on the queue after aggregation.", "event_type")
 EVENTS_DROPPED = _counter("events_dropped", "Occurrences dropped in a storm.", "event_type")
+EVENTS_PLACED = _counter("events_placed", "Failures to place a pod that were over before they were told.")
+LOOKUPS = _counter("event_lookups", "Calls about an event that only look up what goes with it.", "result")
 EVENTS_HISTORY = _counter("events_history", "Sights ruled out as older than the checkpoint.", "event_type")
 
 # Uplink (heartbeat)

@@ -60,6 +60,7 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
 _budget: ContextVar[Deadline | None] = ContextVar("budget", default=None)
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 Report = Callable[[bool, str], None]
 """Told after each exchange whether the API server answers, and if not, why."""
@@ -73,6 +74,17 @@ def bounded_by(deadline: Deadline) -> Iterator[None]:
         yield
     finally:
         _budget.reset(token)
+
+
+@contextlib.contextmanager
+def optional(seconds: float = SHORTEST_TIMEOUT) -> Iterator[None]:
+    """For what is only looked up: no answer within ``seconds`` is no answer, and says nothing of the API server."""
+    quiet = _quiet.set(True)
+    try:
+        with bounded_by(Deadline.after(seconds)):
+            yield
+    finally:
+        _quiet.reset(quiet)
 
 
 @dataclass(frozen=True)
@@ -313,7 +325,7 @@ class Kube:
 
     def _unavailable(self, what: str, error: BaseException) -> KubeUnavailable:
         failure = KubeUnavailable(f"{what}: {_reason(error)}")
-        if _AGGREGATED not in what:
+        if _AGGREGATED not in what and not _quiet.get():
             self._tell(False, str(failure))
         return failure
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shared.queue.errors import InvalidRequest
-from shared.queue.messages import EVENTS, METRICS, RESULTS, TOPICS, encoder
+from shared.queue.messages import EVENTS, METRICS, NOTICES, RESULTS, TOPICS, encoder
 
 MAX_MESSAGE = 2 * 1024 * 1024
 """Bytes of one body: what was put in a frame must fit into one when it is handed out, with all that is around it."""
@@ -39,7 +39,12 @@ MAX_REASON = 4 * 1024
 RESERVE = 8
 """One part in so many of the durable state's room is for what is written with a result: claims do not fill it."""
 
-DROPPED_FOR = {METRICS: (METRICS,), EVENTS: (METRICS, EVENTS), RESULTS: (METRICS, EVENTS)}
+DROPPED_FOR = {
+    METRICS: (METRICS,),
+    EVENTS: (METRICS, EVENTS),
+    NOTICES: (METRICS, EVENTS, NOTICES),
+    RESULTS: (METRICS, EVENTS, NOTICES),
+}
 """Whose oldest messages make room for a topic, in order. Results are never dropped."""
 
 
@@ -49,7 +54,9 @@ class Limits:
 
     total_bytes: int = 48 * 1024 * 1024
     """Of the messages' bodies, all topics."""
-    messages: dict[str, int] = field(default_factory=lambda: {RESULTS: 10_000, EVENTS: 50_000, METRICS: 1_440})
+    messages: dict[str, int] = field(
+        default_factory=lambda: {RESULTS: 10_000, NOTICES: 5_000, EVENTS: 50_000, METRICS: 1_440}
+    )
     state_bytes: int = 32 * 1024 * 1024
     """Of the durable state, as it is read."""
     passing_bytes: int = 8 * 1024 * 1024

@@ -7,12 +7,14 @@ from typing import Annotated
 import msgspec
 
 RESULTS = "results"
+NOTICES = "notices"
+"""Events that cannot wait behind others: a node will be gone within seconds or minutes."""
 EVENTS = "events"
 METRICS = "metrics"
 NULL = msgspec.Raw(b"null")
 """As a state value: remove the key."""
 
-TOPICS = (RESULTS, EVENTS, METRICS)
+TOPICS = (RESULTS, NOTICES, EVENTS, METRICS)
 """In the order they are delivered; when room runs out they are dropped from the back, results never."""
 
 

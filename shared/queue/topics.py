@@ -12,10 +12,13 @@ from shared.queue.dead import DeadLetters
 from shared.queue.errors import InvalidRequest, NoRoom
 from shared.queue.fill import Fills
 from shared.queue.limits import AROUND, DROPPED_FOR, LEASE_BYTES, MAX_MESSAGE, Limits, check_key, check_topic
-from shared.queue.messages import TOPICS, DeadLetter, Leased, Message, TopicStats
+from shared.queue.messages import EVENTS, METRICS, NOTICES, RESULTS, TOPICS, DeadLetter, Leased, Message, TopicStats
 from shared.queue.spool import Spool
 
-_IDS = {topic: range(number << 56, (number + 1) << 56) for number, topic in enumerate(TOPICS)}
+_PLACES = (RESULTS, EVENTS, METRICS, NOTICES)
+"""In the order they came to be, which is for good: a spool is read by the next version, too."""
+
+_IDS = {topic: range(number << 56, (number + 1) << 56) for number, topic in enumerate(_PLACES)}
 """Ids of a topic's messages: those of each stand together, in order, without an index of their own."""
 
 _FRONT = "FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1"

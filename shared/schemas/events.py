@@ -6,9 +6,11 @@ from typing import Literal, get_args
 
 from shared.schemas.wire import Outgoing, UtcDatetime
 
-EventType = Literal["pod_scheduling_failed", "node_not_ready", "pod_evicted", "oom_killed"]
+EventType = Literal["pod_scheduling_failed", "node_not_ready", "pod_evicted", "oom_killed", "node_disruption_notice"]
 EVENT_TYPES: tuple[str, ...] = get_args(EventType)
 Severity = Literal["info", "warning", "critical"]
+
+Details = dict[str, str | int | bool | list[str]]
 
 
 class ClusterEvent(Outgoing):
@@ -35,13 +37,15 @@ class ClusterEvent(Outgoing):
     node_name: str | None
     """The node it happened on, where there is one."""
     owner: str | None
-    """The pod's controller as ``Kind/name``."""
+    """What the pod belongs to as ``Kind/name``: its topmost controller, as far as may be read."""
     count: int
     """Occurrences so far."""
     first_seen: UtcDatetime
     """The first occurrence."""
     last_seen: UtcDatetime
     """The last occurrence so far."""
+    details: Details = {}
+    """What else is known, by the names that docs/events.md gives for each type."""
 
 
 class EventBatch(Outgoing):

@@ -147,7 +147,7 @@ def test_after_half_an_hour_away_all_is_delivered_at_the_first_try(
         come_back(central)
         outage.pass_seconds(int(LOOP.slowest_retry) + 1)
         assert outage.arrived() == outage.sent, "all of it, in order, each once"
-        assert outage.depths() == {"results": 0, "events": 0, "metrics": 0}
+        assert outage.depths() == {"results": 0, "notices": 0, "events": 0, "metrics": 0}
         assert (sum(outage.dropped().values()), outage.refused) == (0, 0)
         assert central.refused == []
 

@@ -17,12 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.kube.decoding import Decoder, identity_of
-from shared.kube.nodes import Node
+from shared.kube.nodes import Node as CountedNode
 from shared.kube.pods import Pod as TaskPod
 from tests.unit.conftest import NOON
 from workers.event_watcher.objects import Event
+from workers.event_watcher.objects import Node as WatchedNode
 from workers.event_watcher.objects import Pod as WatchedPod
-from workers.event_watcher.select import from_event, from_node, from_pod
+from workers.event_watcher.outages import Outages
+from workers.event_watcher.sights import notices
+from workers.event_watcher.sights.events import from_event
+from workers.event_watcher.sights.pods import from_pod
 from workers.metrics.capacity import identity
 from workers.metrics.pods import Pod as CountedPod
 from workers.metrics.pods import PodTotals
@@ -31,7 +35,7 @@ MOMENTS = st.sampled_from(
     [
         None,
         "0000-01-01T00:00:00Z",
-        "-001-12-31T14:00:00Z",
+        "-0001-12-31T14:00:00Z",
         "0001-01-01T00:00:01Z",
         "1969-12-31T23:59:59Z",
         "1970-01-01T00:00:00Z",
@@ -87,7 +91,8 @@ def objects(kind: type[msgspec.Struct]) -> st.SearchStrategy[dict[str, Any]]:
 READERS: dict[type[Any], Any] = {
     Event: lambda event: from_event(event, NOON),
     WatchedPod: lambda pod: list(from_pod(pod, NOON)),
-    Node: lambda node: (from_node(node, NOON), identity(node)),
+    WatchedNode: lambda node: (Outages().saw(node, NOON), list(notices.from_node(node, NOON))),
+    CountedNode: identity,
     CountedPod: lambda pod: PodTotals().put(pod),
     TaskPod: lambda pod: (pod.ended, pod.is_ready, pod.controller),
 }

@@ -39,6 +39,9 @@ class Allowance:
         return left >= 1.0
 
 
+_RANK = {"info": 0, "warning": 1, "critical": 2}
+
+
 @dataclass
 class _Known:
     event: ClusterEvent
@@ -63,7 +66,9 @@ class Aggregator:
         self._lock = threading.Lock()
 
     def offer(self, event: ClusterEvent, now: float) -> ClusterEvent | None:
-        """``event`` if it is to be forwarded now; a repeat is kept for ``due``."""
+        """What is to be forwarded now: ``event`` at its first sight, or all that is known of it when it turns out
+        to be worse than it was told. Another repeat is kept for ``due``.
+        """
         with self._lock:
             known = self._known.get(event.event_id)
             if known is None:
@@ -74,9 +79,36 @@ class Aggregator:
                 return event
             self._known.move_to_end(event.event_id)
             known.event = merge(known.event, event)
+            if _RANK[known.event.severity] > _RANK[known.sent.severity]:
+                known.sent, known.sent_at = known.event, now
+                return known.event
             if known.changed(self._window):
                 self._waiting.add(event.event_id)
             return None
+
+    def knows(self, event: ClusterEvent) -> bool:
+        """Whether there was a sight of it before."""
+        return event.event_id in self._known
+
+    def told(self, event: ClusterEvent, now: float) -> ClusterEvent:
+        """What to forward of ``event``, which took its time: with all that was seen of it meanwhile."""
+        with self._lock:
+            known = self._known.get(event.event_id)
+            if known is None:
+                return event
+            owner, node = event.owner or known.event.owner, event.node_name or known.event.node_name
+            details = {**known.event.details, **event.details}
+            whole = merge(known.event, event).model_copy(update={"owner": owner, "node_name": node, "details": details})
+            known.event = known.sent = whole
+            known.sent_at = now
+            self._waiting.discard(event.event_id)
+            return whole
+
+    def forget(self, event: ClusterEvent) -> None:
+        """It will not be told."""
+        with self._lock:
+            self._known.pop(event.event_id, None)
+            self._waiting.discard(event.event_id)
 
     def due(self, now: float) -> list[ClusterEvent]:
         """Repeats whose window is over, each with its count so far."""
@@ -94,7 +126,7 @@ def merge(known: ClusterEvent, seen: ClusterEvent) -> ClusterEvent:
 
     Counts are absolute in what we read, so the same occurrence seen in an event and in a status stays one.
     """
-    later = max(known, seen, key=lambda sight: (sight.last_seen, sight.severity, sight.reason, sight.message))
+    earlier, later = sorted((known, seen), key=lambda one: (one.last_seen, one.severity, one.reason, one.message))
     return known.model_copy(
         update={
             "severity": later.severity,
@@ -105,5 +137,6 @@ def merge(known: ClusterEvent, seen: ClusterEvent) -> ClusterEvent:
             "last_seen": max(known.last_seen, seen.last_seen),
             "node_name": known.node_name or seen.node_name,
             "owner": known.owner or seen.owner,
+            "details": {**earlier.details, **later.details},
         }
     )

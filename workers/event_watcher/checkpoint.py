@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from shared.basics.timing import iso
 from shared.schemas.events import ClusterEvent
@@ -26,6 +26,27 @@ _Told = tuple[int, float]
 """How often it had been seen when it was forwarded, and when last, in seconds since 1970."""
 
 
+class Mark(NamedTuple):
+    """Where a watch stood at some moment; the smaller came first."""
+
+    order: int
+    version: str
+    time: datetime | None
+
+
+class Memo(Protocol):
+    """Something that must be remembered across restarts, in the same transaction as what was told by it."""
+
+    def load(self, record: Any) -> None:
+        """Take up what was saved."""
+
+    def unsaved(self) -> Any:
+        """What is to be saved, as JSON; None when nothing changed since it was last asked."""
+
+    def lost(self) -> None:
+        """What was handed out could not be saved: hand it out again."""
+
+
 class Checkpoint:
     """One watch's resourceVersion, the time of the newest it saw, and the ids forwarded lately.
 
@@ -34,7 +55,7 @@ class Checkpoint:
     start, before anything was seen, it is ours.
     """
 
-    def __init__(self, key: str, saved: Mapping[str, Any]) -> None:
+    def __init__(self, key: str, saved: Mapping[str, Any], memo: Memo | None = None) -> None:
         """``saved`` is what all watches saved: they may see the same things."""
         kept = saved.get(key)
         if not isinstance(kept, dict):
@@ -42,8 +63,10 @@ class Checkpoint:
         moment = kept.get("time")
         self.version: str = kept.get("version", "")
         self.time = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
-        self._safe = (self.version, self.time)
-        """How far it came by what is saved."""
+        self._moves = 0
+        self._memo, self._memo_key = memo, f"{key}/memo"
+        if memo is not None and self._memo_key in saved:
+            memo.load(saved[self._memo_key])
         self._history = self.time
         """What is older than this, give or take latecomers, is history."""
         self._newest = self.time
@@ -59,20 +82,28 @@ class Checkpoint:
                 known_count, known_last = self._before.get(event_id, (0, 0.0))
                 self._before[event_id] = max(count, known_count), max(last, known_last)
 
-    def unsaved(self, more: bool = False) -> dict[str, Any]:
-        """What is to be saved, as durable state of the queue.
+    @property
+    def mark(self) -> Mark:
+        """Where the watch stands."""
+        return Mark(self._moves, self.version, self.time)
 
-        With ``more`` to be put before all that was seen is safe, the ids forwarded by now, and not yet how far it came.
+    def unsaved(self, mark: Mark) -> dict[str, Any]:
+        """What is to be saved, as durable state of the queue: the ids forwarded by now, and that a restart shall
+        go on at ``mark``, from where all that was not forwarded is seen again.
         """
-        version, reached = self._safe if more else (self.version, self.time)
-        moment = iso(reached) if reached else None
-        return {self._key: {"version": version, "time": moment, "piece": self._number}, **self._pieces}
+        moment = iso(mark.time) if mark.time else None
+        state = {self._key: {"version": mark.version, "time": moment, "piece": self._number}, **self._pieces}
+        memo = self._memo.unsaved() if self._memo is not None else None
+        return state if memo is None else {**state, self._memo_key: memo}
 
-    def saved(self, more: bool = False) -> None:
+    def saved(self) -> None:
         """What ``unsaved`` gave is safe."""
         self._pieces = {}
-        if not more:
-            self._safe = (self.version, self.time)
+
+    def lost(self) -> None:
+        """What ``unsaved`` gave is not."""
+        if self._memo is not None:
+            self._memo.lost()
 
     def begin(self) -> None:
         """A list or a watch begins here. What is history stays fixed until the next one begins: what happened
@@ -87,6 +118,7 @@ class Checkpoint:
     def moved(self, version: str, now: datetime) -> None:
         """The watch has seen everything up to ``version``; it is ``now`` by our clock."""
         self.version = version
+        self._moves += 1
         if self.time is None:
             self.time = now
         elif self._newest is not None:
@@ -97,16 +129,18 @@ class Checkpoint:
         return self._history is not None and event.last_seen < self._history - LATENESS
 
     def is_news(self, event: ClusterEvent) -> bool:
-        """Whether the occurrence was not forwarded before.
+        """Whether the occurrence, which is no history, was not forwarded before.
 
         Of what is no history, the ids forwarded before a restart are known, and how often and when each had been
         seen by then: only a repeat after that is news. As within a process, one much later is a repeat whatever it
         counts: another Event object about the same pod begins at one.
         """
-        if self.is_history(event):
-            return False
         count, last = self._before.get(event.event_id, (0, 0.0))
         return event.count > count or event.last_seen.timestamp() >= last + WINDOW_SECONDS
+
+    def was_told(self, event: ClusterEvent) -> bool:
+        """Whether it was forwarded before this process began."""
+        return event.event_id in self._before
 
     def forwarded(self, events: Iterable[ClusterEvent]) -> None:
         """Remember their ids for the next start, in the place of the oldest."""

@@ -1,27 +1,37 @@
-"""The event-watcher's loops: events, pods, nodes."""
+"""The event-watcher's loops: three watches, what is looked up beside them, and what is told in time."""
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
-from shared.kube.nodes import Node, Nodes
-from shared.kube.objects import controller_of
-from shared.kube.pods import pod_path
+from shared.kube.nodes import PATH as NODES
 from shared.kube.reads import Resource
 from shared.process.lifecycle import Loop, Process, Worker
-from shared.schemas.events import ClusterEvent
-from workers.event_watcher.aggregate import Aggregator, Allowance
-from workers.event_watcher.objects import Event, Pod
+from workers.event_watcher.aggregate import Aggregator
+from workers.event_watcher.lookups import Lookups
+from workers.event_watcher.objects import Event, Node, Pod
+from workers.event_watcher.outages import Outages
+from workers.event_watcher.pending import Pending
 from workers.event_watcher.relay import Relay
-from workers.event_watcher.select import from_event, from_node, from_pod, is_node_not_ready, owner_name
+from workers.event_watcher.sights import notices
+from workers.event_watcher.sights.events import from_event, is_node_not_ready
+from workers.event_watcher.sights.pods import from_pod
+from workers.event_watcher.sights.sight import Sight
+from workers.event_watcher.unplaced import Unplaced
+from workers.event_watcher.work import OwnWork
 
 _PATIENCE = 150.0
 """Seconds: a silent watch ends after 90."""
+
+_LOOK = 0.25
+_LOOK_AT_REST = 5.0
+"""Seconds between two looks at what is due: while something waits, and while nothing does."""
+
+_LOOKUP_THREADS = 2
 
 
 class EventWatcher(Worker):
@@ -29,19 +39,43 @@ class EventWatcher(Worker):
 
     def __init__(self, process: Process, kube: Kube) -> None:
         self._process = process
-        self._kube = kube
-        self._nodes = Nodes(kube)
-        self._looks = Allowance(rate=5.0, burst=20)
         queue, clock, shared = process.queue, process.clock, Aggregator()
-        self._pods = Resource(kube, f"{self._only_namespace()}/pods", Pod)
+        self._work = OwnWork(queue, clock)
+        self._outages = Outages(self._work.on_node)
+        self._unplaced = Unplaced()
+        self._wake = threading.Event()
+        self._lookups = Lookups(kube, self._work, self._unplaced, process.stop, self._wake.set)
+        pods = Resource(kube, f"{self._only_namespace()}/pods", Pod)
         # Those about nodes, which are wanted whatever the namespaces, stand in the namespace default.
         events = Resource(kube, "/api/v1/events", Event)
+        self._relay_of_nodes = Relay(
+            "nodes",
+            Resource(kube, NODES, Node),
+            self._select_node,
+            queue,
+            clock,
+            self._complete,
+            self._outages.gone,
+            list_at_first=True,
+            aggregator=shared,
+            memo=self._outages,
+        )
         self._relays: dict[str, Relay[Any]] = {
-            "events": Relay("events", events, self._select_event, queue, clock, self._with_owner, aggregator=shared),
-            "pods": Relay("pods", self._pods, self._select_pod, queue, clock, aggregator=shared),
-            "nodes": Relay(
-                "nodes", self._nodes, self._select_node, queue, clock, list_at_first=True, aggregator=shared
+            "events": Relay(
+                "events",
+                events,
+                self._select_event,
+                queue,
+                clock,
+                self._complete,
+                aggregator=shared,
+                unplaced=self._unplaced,
+                memo=self._unplaced,
             ),
+            "pods": Relay(
+                "pods", pods, self._select_pod, queue, clock, self._complete, self._unplaced.gone, aggregator=shared
+            ),
+            "nodes": self._relay_of_nodes,
         }
 
     def _only_namespace(self) -> str:
@@ -51,54 +85,62 @@ class EventWatcher(Worker):
 
     def loops(self) -> list[Loop]:
         return [
-            Loop(name, lambda name=name, relay=relay: self._follow(name, relay), patience=_PATIENCE)  # type: ignore[misc]
-            for name, relay in self._relays.items()
+            *(
+                Loop(name, lambda name=name, relay=relay: self._follow(name, relay), patience=_PATIENCE)  # type: ignore[misc]
+                for name, relay in self._relays.items()
+            ),
+            Loop("tell", self.tell),
+            Loop("own work", self._work.follow),
+            *(Loop(f"look-ups {number + 1}", self._lookups.run) for number in range(_LOOKUP_THREADS)),
         ]
 
     def _follow(self, name: str, relay: Relay[Any]) -> float:
         return relay.follow(lambda: self._process.beats.expect(name, _PATIENCE))
 
+    def tell(self) -> float:
+        """Forward what is due, and wait a moment or for something to be known; the seconds until the next time."""
+        self._relay_of_nodes.take_in(
+            sight for sight in self._outages.due(self._process.clock.now()) for sight in self._wanted(sight)
+        )
+        waiting = [relay.forward() for relay in self._relays.values()]
+        self._wake.wait(_LOOK if any(waiting) else _LOOK_AT_REST)
+        self._wake.clear()
+        return 0.0
+
     def close(self, pod_stopping: bool) -> None:
-        """Forward what waits for its window."""
+        """Forward what waits, with what is known of it."""
         for relay in self._relays.values():
             relay.close()
 
-    def _wanted(self, event: ClusterEvent | None) -> Iterator[ClusterEvent]:
-        """``event``, if the operator's filters let it through."""
+    def _complete(self, pending: Pending) -> None:
+        self._lookups.ask(pending)
+        self._wake.set()
+
+    def _wanted(self, sight: Sight | None) -> Iterator[Sight]:
+        """``sight``, if the operator's filters let it through."""
         settings = self._process.settings.events
-        if event is None or event.event_type not in settings.types:
+        if sight is None or sight.event.event_type not in settings.types:
             return
-        if not settings.namespaces or event.namespace is None or event.namespace in settings.namespaces:
-            yield event
+        if not settings.namespaces or sight.event.namespace is None or sight.event.namespace in settings.namespaces:
+            yield sight
 
-    def _select_pod(self, pod: Pod) -> Iterator[ClusterEvent]:
-        for event in from_pod(pod, self._process.clock.now()):
-            yield from self._wanted(event)
+    def _select_pod(self, pod: Pod) -> Iterator[Sight]:
+        now = self._process.clock.now()
+        self._unplaced.saw(pod)
+        for sight in from_pod(pod, now):
+            yield from self._wanted(self._outages.marked_if_late(sight, now))
 
-    def _select_node(self, node: Node) -> Iterator[ClusterEvent]:
-        return self._wanted(from_node(node, self._process.clock.now()))
+    def _select_node(self, node: Node) -> Iterator[Sight]:
+        now = self._process.clock.now()
+        for notice in notices.from_node(node, now):
+            yield from self._wanted(notice)
+        yield from self._wanted(self._outages.saw(node, now))
 
-    def _select_event(self, event: Event) -> Iterator[ClusterEvent]:
+    def _select_event(self, event: Event) -> Iterator[Sight]:
         if is_node_not_ready(event):
-            return self._look_at_node(event)
+            # The node's condition has the time of the transition, and so the id that the node's own watch gives.
+            self._lookups.ask_node(
+                event.involved_object.name, lambda node: self._relay_of_nodes.take_in(self._select_node(node))
+            )
+            return iter(())
         return self._wanted(from_event(event, self._process.clock.now()))
-
-    def _look_at_node(self, event: Event) -> Iterator[ClusterEvent]:
-        """The node's condition has the time of the transition, and so the id that the node's watch gives."""
-        try:
-            node = self._nodes.find(event.involved_object.name)
-        except AgentError:
-            return  # It is gone, or the node's own watch will tell.
-        yield from self._select_node(node)
-
-    def _with_owner(self, event: ClusterEvent) -> ClusterEvent:
-        """An Event object does not say who owns its pod; at first sight, and not in a storm, the pod is asked."""
-        if event.kind != "Pod" or event.namespace is None or not self._looks.lets_through("", time.monotonic()):
-            return event
-        try:
-            path = pod_path(event.namespace, event.name)
-            pod = self._pods.decoded(self._kube.get(path), f"GET {path}")
-        except AgentError:
-            return event
-        owner, node = owner_name(controller_of(pod.metadata)), pod.spec.node_name
-        return event.model_copy(update={"owner": owner, "node_name": event.node_name or node or None})

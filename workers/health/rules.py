@@ -71,6 +71,10 @@ JOBS: Mapping[str, Mapping[str, Job]] = {
         "events": Job("watch events", 180.0),
         "pods": Job("watch pods", 180.0),
         "nodes": Job("watch nodes", 180.0),
+        "tell": Job("tell of what it saw", 60.0),
+        "own work": Job("hear of the agent's own tasks", 600.0),
+        "look-ups 1": Job("look up what goes with events", _ELSEWHERE),  # They are told without.
+        "look-ups 2": Job("look up what goes with events", _ELSEWHERE),
     },
     "metrics": {
         "nodes": Job("follow the nodes", 180.0),

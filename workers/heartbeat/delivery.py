@@ -1,4 +1,4 @@
-"""Delivers the outbox: results before events before metrics, each until Central took or refused it for good."""
+"""Delivers the outbox: results before notices, events and metrics, each until Central took or refused it for good."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.central.client import CentralClient
 from shared.central.verdicts import TooLarge, Unclear
 from shared.queue.client import Queue
-from shared.queue.messages import EVENTS, RESULTS, TOPICS, Leased
+from shared.queue.messages import EVENTS, NOTICES, RESULTS, TOPICS, Leased
 
 LEASE_SECONDS = 120.0
 """Longer than any one delivery takes with its time-outs."""
@@ -27,6 +27,9 @@ PASS_SECONDS = 20.0
 BATCH_MESSAGES = 200
 BATCH_BYTES = 256 * 1024
 """Size of one POST of events, before compression."""
+
+_BATCHED = (NOTICES, EVENTS)
+"""What one call takes many of. Notices do not gather: each goes at once, and those that come with it."""
 
 EVENTS_PAUSE = 0.5
 """Seconds after a post of events in which the next ones gather: a storm begins at once and goes on in batches."""
@@ -197,7 +200,7 @@ class Delivery:
         first = batch[0]
         if first.topic == RESULTS:
             self._send_result(first)
-        elif first.topic == EVENTS:
+        elif first.topic in _BATCHED:
             body = b'{"cluster_id":%b,"events":[%b]}' % (
                 json.dumps(self._cluster_id).encode(),
                 b",".join(bytes(message.body) for message in batch),
@@ -318,7 +321,7 @@ def _batches(leased: Sequence[Leased], unconfirmed: Sequence[str]) -> Iterator[l
     batch: list[Leased] = []
     size = 0
     for message in leased:
-        if batch and (message.topic != EVENTS or size + len(bytes(message.body)) > BATCH_BYTES):
+        if batch and (message.topic not in _BATCHED or size + len(bytes(message.body)) > BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(message)

@@ -22,7 +22,7 @@ from tests.sim.kube.faults import Fault
 from tests.sim.kube.garbage import GarbageCollector
 from tests.sim.kube.kubelet import Kubelets
 from tests.sim.kube.namespaces import HOLD, Namespaces, default_account
-from tests.sim.kube.nodes import NodeLifecycle
+from tests.sim.kube.nodes import NodeLifecycle, set_condition, taint
 from tests.sim.kube.recorder import Recorder
 from tests.sim.kube.resources import (
     BUDGETS,
@@ -354,6 +354,12 @@ class Cluster:
     def node_not_ready(self, name: str, status: str = "Unknown") -> None:
         """The node is lost (``Unknown``) or its kubelet reports trouble (``False``)."""
         self.lifecycle.lose(self._stored(NODES, None, name), status)
+
+    def taint_node(self, name: str, key: str, value: str = "", effect: str = "NoSchedule") -> None:
+        taint(self.store, self._stored(NODES, None, name), key, value, effect)
+
+    def set_node_condition(self, name: str, kind: str, message: str, status: str = "True") -> None:
+        set_condition(self.store, self._stored(NODES, None, name), kind, status, kind, message)
 
     def node_ready(self, name: str) -> None:
         self.lifecycle.find(self._stored(NODES, None, name))

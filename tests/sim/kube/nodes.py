@@ -113,6 +113,28 @@ def _collected(pod: Object) -> Object:
     return {**pod, "status": {**pod["status"], "phase": phase, "conditions": [*others, target]}}
 
 
+def taint(store: Store, node: Stored, key: str, value: str, effect: str) -> None:
+    """Somebody puts a taint on the node."""
+
+    def tainted(latest: Object) -> Object:
+        others = [taint for taint in latest["spec"].get("taints") or () if taint["key"] != key]
+        return _with_taints(latest, [*others, {"key": key, "effect": effect, **({"value": value} if value else {})}])
+
+    change(store, node, tainted)
+
+
+def set_condition(store: Store, node: Stored, kind: str, status: str, reason: str, message: str) -> None:
+    """Somebody, such as a node-problem-detector, sets a condition of the node."""
+    condition = {"type": kind, "status": status, "reason": reason, "message": message}
+
+    def told(latest: Object) -> Object:
+        others = [one for one in latest["status"]["conditions"] if one["type"] != kind]
+        conditions = [*others, {**condition, "lastTransitionTime": timestamp()}]
+        return {**latest, "status": {**latest["status"], "conditions": conditions}}
+
+    change(store, node, told)
+
+
 def _with_taints(node: Object, taints: list[Object]) -> Object:
     spec = {key: value for key, value in node["spec"].items() if key != "taints"}
     return {**node, "spec": {**spec, "taints": taints} if taints else spec}

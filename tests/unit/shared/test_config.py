@@ -212,7 +212,8 @@ SECONDS = "a number from 0.1 to 86400"
         (
             "EVENT_TYPES",
             "oom,oom_killed",
-            "a comma-separated list of pod_scheduling_failed, node_not_ready, pod_evicted, oom_killed; unknown: oom",
+            "a comma-separated list of pod_scheduling_failed, node_not_ready, pod_evicted, oom_killed,"
+            " node_disruption_notice; unknown: oom",
         ),
         ("HEALTH_CHECK_PORT", "eighty", "a whole number from 0 to 65535"),
         ("HEALTH_CHECK_PORT", "65536", "a whole number from 0 to 65535"),

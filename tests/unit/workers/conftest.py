@@ -21,14 +21,16 @@ from tests.unit.conftest import eventually
 class Looping:
     """Bodies of loops, each on a thread and called again and again, until ``kill`` ends them in mid-watch."""
 
-    def __init__(self, cluster: Cluster, *bodies: Callable[[], float]) -> None:
+    def __init__(self, cluster: Cluster, *bodies: Callable[[], float], watches: int | None = None) -> None:
+        """``watches`` is how many of the bodies watch the cluster: all, if it is not said."""
         self._cluster = cluster
         self._stop = threading.Event()
-        watches = len(cluster.store.subscriptions())
+        before = len(cluster.store.subscriptions())
         self._threads = [threading.Thread(target=self._drive, args=(body,), daemon=True) for body in bodies]
         for thread in self._threads:
             thread.start()
-        eventually(lambda: len(cluster.store.subscriptions()) >= watches + len(bodies))
+        expected = before + (len(bodies) if watches is None else watches)
+        eventually(lambda: len(cluster.store.subscriptions()) >= expected)
 
     def _drive(self, body: Callable[[], float]) -> None:
         while not self._stop.is_set():

@@ -430,4 +430,4 @@ def test_replies_are_json_that_others_can_read(line: Line) -> None:
     line.send(Stats())
     data = line.socket.recv(65536)
     content: dict[str, Any] = json.loads(data[4:])
-    assert set(content["stats"]) == {"results", "events", "metrics"}
+    assert set(content["stats"]) == {"results", "notices", "events", "metrics"}

@@ -116,7 +116,7 @@ def test_age_is_the_time_since_the_put(queue: Queue, clock: FakeClock) -> None:
 
 
 def test_an_unknown_topic_is_refused_for_good(queue: Queue) -> None:
-    with pytest.raises(PermanentError, match="unknown topic 'gossip'; expected one of results, events, metrics"):
+    with pytest.raises(PermanentError, match="unknown topic 'gossip'; expected one of results, notices, events"):
         queue.put("gossip", messages("a"))
 
 
@@ -280,7 +280,7 @@ def test_stats_say_how_full_each_topic_is(queue: Queue, clock: FakeClock) -> Non
     assert (stats.depth, stats.bytes, stats.dropped, stats.buried) == (2, 150, 0, 0)
     assert stats.oldest_age == pytest.approx(30)
     assert queue.stats()["results"].oldest_age == 0
-    assert set(queue.stats()) == {"results", "events", "metrics"}
+    assert set(queue.stats()) == {"results", "notices", "events", "metrics"}
 
 
 # -- state ----------------------------------------------------------------------------------------

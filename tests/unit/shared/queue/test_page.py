@@ -33,7 +33,7 @@ from shared.queue.limits import (
     RESERVE,
     Limits,
 )
-from shared.queue.messages import EVENTS, METRICS, RESULTS
+from shared.queue.messages import EVENTS, METRICS, NOTICES, RESULTS
 from tests.sim.agent import ROOT
 from tests.unit.conftest import counted, eventually
 from tests.unit.shared.queue.conftest import RunningBroker
@@ -70,7 +70,10 @@ WAITING = Limits().messages
     ("what", "bound"),
     [
         ("messages waiting, all topics", f"{Limits().total_bytes // MIB} MiB of bodies"),
-        ("results, events, metrics waiting", f"{WAITING[RESULTS]:,}, {WAITING[EVENTS]:,}, {WAITING[METRICS]:,}"),
+        (
+            "results, notices, events, metrics waiting",
+            f"{WAITING[RESULTS]:,}, {WAITING[NOTICES]:,}, {WAITING[EVENTS]:,}, {WAITING[METRICS]:,}",
+        ),
         ("one message, one frame of the socket", f"{MAX_MESSAGE // MIB} MiB, {MAX_FRAME // MIB} MiB"),
         ("a record of the state, a key", f"{MAX_RECORD // MIB} MiB, {MAX_KEY // KIB} KiB, as JSON"),
         (

@@ -234,7 +234,7 @@ OPERATIONS = st.lists(
 
 @given(OPERATIONS)
 def test_the_running_totals_equal_a_recount_and_the_bounds_hold(operations: list[tuple[Any, ...]]) -> None:
-    limits = Limits(total_bytes=1500, messages={"results": 6, "events": 5, "metrics": 3})
+    limits = Limits(total_bytes=1500, messages={"results": 6, "notices": 4, "events": 5, "metrics": 3})
     store = Store(":memory:", limits, FakeClock())
     results = 0
     for name, *arguments in operations:

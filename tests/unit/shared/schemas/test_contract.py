@@ -70,6 +70,7 @@ FIELDS: dict[type[BaseModel], list[str]] = {
         "count",
         "first_seen",
         "last_seen",
+        "details",
     ],
     EventBatch: ["cluster_id", "events"],
     Prices: ["prices"],
@@ -165,5 +166,6 @@ def test_a_result_has_one_of_three_statuses(status: Any) -> None:
         TaskResult.model_validate({**result.model_dump(), "status": "cancelled"})
 
 
-def test_there_are_four_types_of_events() -> None:
-    assert EVENT_TYPES == ("pod_scheduling_failed", "node_not_ready", "pod_evicted", "oom_killed")
+def test_there_are_four_types_of_events_and_one_of_ours() -> None:
+    agreed = ("pod_scheduling_failed", "node_not_ready", "pod_evicted", "oom_killed")
+    assert (*agreed, "node_disruption_notice") == EVENT_TYPES

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
-from shared.kube.nodes import Node
 from shared.schemas.events import ClusterEvent
 from tests.unit.conftest import NOON
-from workers.event_watcher.objects import Event, Pod
+from workers.event_watcher.objects import Event, Node, Pod
+from workers.event_watcher.sights.events import from_event
+from workers.event_watcher.sights.pods import from_pod
+from workers.event_watcher.sights.sight import Sight
 
 
 def occurrence(event_id: str = "id-1", **fields: Any) -> ClusterEvent:
@@ -32,6 +34,22 @@ def occurrence(event_id: str = "id-1", **fields: Any) -> ClusterEvent:
         "last_seen": NOON,
     }
     return ClusterEvent.model_validate({**content, **fields})
+
+
+def sight(event_id: str = "id-1", source: str = "", **fields: Any) -> Sight:
+    """An occurrence at noon, as some object shows it."""
+    return Sight(occurrence(event_id, **fields), source)
+
+
+def in_event(event: Event) -> ClusterEvent | None:
+    """What an Event tells of."""
+    seen = from_event(event, NOON)
+    return seen.event if seen else None
+
+
+def in_pod(pod: Pod) -> list[ClusterEvent]:
+    """What a pod shows."""
+    return [seen.event for seen in from_pod(pod, NOON)]
 
 
 def event(reason: str = "FailedScheduling", kind: str = "Pod", **fields: Any) -> Event:
@@ -56,13 +74,26 @@ def pod(**status: Any) -> Pod:
     return msgspec.convert({"metadata": metadata, "spec": {"nodeName": "node-1"}, "status": status}, Pod)
 
 
-def node(status: str | None = "False", since: str | None = "2026-03-01T11:00:00Z", **condition: Any) -> Node:
+def node(
+    status: str | None = "False",
+    since: str | None = "2026-03-01T11:00:00Z",
+    made: str | None = "2026-02-01T00:00:00Z",
+    taints: list[dict[str, str]] | None = None,
+    labels: dict[str, str] | None = None,
+    others: list[dict[str, Any]] | None = None,
+    deleted: str | None = None,
+    **condition: Any,
+) -> Node:
     """A node whose Ready condition has this status; None leaves the condition out."""
     ready = {"type": "Ready", "status": status, "lastTransitionTime": since, **condition}
-    conditions = [{"type": "MemoryPressure", "status": "True"}, *([ready] if status else [])]
-    return msgspec.convert(
-        {"metadata": {"name": "node-1", "uid": "node-uid"}, "status": {"conditions": conditions}}, Node
-    )
+    conditions = [{"type": "MemoryPressure", "status": "True"}, *(others or ()), *([ready] if status else [])]
+    metadata = {"name": "node-1", "uid": "node-uid", "labels": labels, "creationTimestamp": made}
+    content = {
+        "metadata": {**metadata, "deletionTimestamp": deleted},
+        "spec": {"taints": taints},
+        "status": {"conditions": conditions},
+    }
+    return msgspec.convert(content, Node)
 
 
 def at(text: str) -> datetime:

@@ -28,7 +28,7 @@ class Disk:
         return Checkpoint(key, self.saved)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        text = json.dumps(checkpoint.unsaved())
+        text = json.dumps(checkpoint.unsaved(checkpoint.mark))
         self.saved.update(json.loads(text))
         self.written = len(text)
         checkpoint.saved()
@@ -109,7 +109,6 @@ def test_what_is_older_than_the_checkpoint_is_history_give_or_take_latecomers(
     checkpoint = disk.begin()
     checkpoint.moved("42", NOON)
     checkpoint.begin()
-    assert checkpoint.is_news(occurrence(last_seen=NOON - before)) is news
     assert checkpoint.is_history(occurrence(last_seen=NOON - before)) is not news
 
 
@@ -121,9 +120,9 @@ def test_what_is_history_is_fixed_while_a_watch_is_open(disk: Disk) -> None:
     later = occurrence(last_seen=NOON + timedelta(hours=1))
     checkpoint.saw(later)
     checkpoint.moved("43", later.last_seen)
-    assert checkpoint.is_news(occurrence("latecomer", last_seen=NOON))
+    assert not checkpoint.is_history(occurrence("latecomer", last_seen=NOON))
     checkpoint.begin()
-    assert not checkpoint.is_news(occurrence("latecomer", last_seen=NOON))
+    assert checkpoint.is_history(occurrence("latecomer", last_seen=NOON))
 
 
 def test_time_goes_by_what_was_seen_and_not_by_our_clock_which_may_be_ahead(disk: Disk) -> None:
@@ -169,29 +168,30 @@ def test_a_save_writes_little_however_much_is_remembered(disk: Disk) -> None:
     assert disk.written < 200
     checkpoint.moved("43", NOON)
     disk.save(checkpoint)
-    assert set(checkpoint.unsaved()) == {KEY}
+    assert set(checkpoint.unsaved(checkpoint.mark)) == {KEY}
 
 
-def test_while_more_is_to_be_put_the_ids_are_saved_and_not_yet_how_far_it_came(disk: Disk) -> None:
-    """Killed between two slices of a put, the next process sees the second again, and knows the first."""
+def test_while_something_waits_the_ids_are_saved_and_that_it_must_be_seen_again(disk: Disk) -> None:
+    """Killed before the rest is put, the next process sees all again, and knows what was told."""
     checkpoint = disk.begin()
     checkpoint.moved("42", NOON)
-    disk.save(checkpoint)
+    before = checkpoint.mark
     checkpoint.saw(occurrence(last_seen=NOON + timedelta(minutes=1)))
     checkpoint.moved("43", NOON + timedelta(minutes=1))
     checkpoint.forwarded(occurrence(f"id-{number}") for number in range(PIECE + 1))
-    disk.saved.update(checkpoint.unsaved(more=True))
-    checkpoint.saved(more=True)
+    disk.saved.update(checkpoint.unsaved(before))
+    checkpoint.saved()
     again = disk.begin()
     assert (again.version, again.time) == ("42", NOON)
     assert not any(again.is_news(occurrence(event_id)) for event_id in ("id-0", f"id-{PIECE}"))
+    assert before < checkpoint.mark
     assert disk.restarted(checkpoint).version == "43"
 
 
 def test_what_could_not_be_saved_is_saved_with_the_next(disk: Disk) -> None:
     checkpoint = disk.begin()
     checkpoint.forwarded(occurrence(f"id-{number}") for number in range(PIECE))
-    checkpoint.unsaved()  # and the queue had no room
+    checkpoint.unsaved(checkpoint.mark)  # and the queue had no room
     checkpoint.forwarded([occurrence("next")])
     again = disk.restarted(checkpoint)
     assert not any(again.is_news(occurrence(event_id)) for event_id in ("id-0", f"id-{PIECE - 1}", "next"))
@@ -203,3 +203,42 @@ def test_a_restart_goes_on_filling_where_it_was(disk: Disk) -> None:
         checkpoint.forwarded([occurrence(f"id-{number}")])
         disk.save(checkpoint)
     assert [len(disk.saved[f"{KEY}/recent/{piece}"]) for piece in (0, 1)] == [PIECE, 5]
+
+
+class Memory:
+    """A memo that counts to three."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.dirty = False
+
+    def load(self, record: Any) -> None:
+        self.value = record
+
+    def unsaved(self) -> Any:
+        return self.value if self.dirty else None
+
+    def lost(self) -> None:
+        self.dirty = True
+
+
+def test_what_must_be_remembered_besides_is_saved_when_it_changed_and_handed_back(disk: Disk) -> None:
+    memory = Memory()
+    checkpoint = Checkpoint(KEY, disk.saved, memory)
+    disk.save(checkpoint)
+    assert f"{KEY}/memo" not in disk.saved
+    memory.value, memory.dirty = {"a": 1}, True
+    disk.save(checkpoint)
+    again = Memory()
+    Checkpoint(KEY, disk.saved, again)
+    assert again.value == {"a": 1}
+    again.dirty = False
+    Checkpoint(KEY, disk.saved, again).lost()
+    assert again.dirty, "what could not be saved is handed out again"
+
+
+def test_what_was_told_before_the_restart_is_known(disk: Disk) -> None:
+    checkpoint = disk.begin()
+    checkpoint.forwarded([occurrence("a")])
+    again = disk.restarted(checkpoint)
+    assert [again.was_told(occurrence(event_id)) for event_id in ("a", "b")] == [True, False]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.basics.errors import TemporaryError
+from shared.queue.messages import TOPICS
 from tests.sim.central.server import Central
 from tests.unit.conftest import eventually
 from tests.unit.workers.event_watcher.conftest import occurrence
@@ -72,7 +73,7 @@ def test_what_fails_holds_up_nothing_and_is_said(
     uplink.worker.close(pod_stopping=True)
     stay = {"result": {"results": 2}, "events": {"events": 2}, "metrics": {"metrics": 1}}[call]
     assert left(uplink) == stay
-    counts = ", ".join(f"{stay.get(topic, 0)} {topic}" for topic in ("results", "events", "metrics"))
+    counts = ", ".join(f"{stay.get(topic, 0)} {topic}" for topic in TOPICS)
     assert f"messages are left undelivered: {counts}" in caplog.text
     assert uplink.calls()[-1] == "deregister"
 
@@ -98,7 +99,7 @@ def test_what_is_left_is_said_also_when_the_key_is_refused(uplink: Uplink, caplo
     fill(uplink)
     uplink.worker.close(pod_stopping=True)
     assert uplink.calls() == []
-    assert "messages are left undelivered: 2 results, 2 events, 1 metrics" in caplog.text
+    assert "messages are left undelivered: 2 results, 0 notices, 2 events, 1 metrics" in caplog.text
 
 
 def test_a_queue_that_is_away_is_said_as_well(uplink: Uplink, caplog: pytest.LogCaptureFixture) -> None:

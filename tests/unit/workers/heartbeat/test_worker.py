@@ -132,9 +132,9 @@ def test_a_beat_says_how_the_agent_is(uplink: Uplink) -> None:
         "k8s_api_connected": True,
         "workers": {"metrics": "running"},
         "tasks_in_progress": 2,
-        "queue_depth": {"results": 0, "events": 2, "metrics": 0},
-        "dropped": {"results": 0, "events": 0, "metrics": 0},
-        "dead_letters": {"results": 0, "events": 0, "metrics": 0},
+        "queue_depth": {"results": 0, "notices": 0, "events": 2, "metrics": 0},
+        "dropped": {"results": 0, "notices": 0, "events": 0, "metrics": 0},
+        "dead_letters": {"results": 0, "notices": 0, "events": 0, "metrics": 0},
     }
 
 
