@@ -81,11 +81,15 @@ class PodUsed(NamedTuple):
 
 
 class UsageApi:
-    """Reads usage. The version is asked for once, and again when it is not served any more."""
+    """Reads usage. Which versions there are is asked once, and again after a failure.
+
+    An APIService may announce a version that nobody serves: after a failure the other version has its turn.
+    """
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._version: str | None = None
+        self._failed: str | None = None
 
     def nodes(self) -> dict[str, Used]:
         """Usage by node; of nodes that could not be measured there is none.
@@ -123,17 +127,17 @@ class UsageApi:
             known = [version for version in _VERSIONS if version in served]
             if not known:
                 raise NotFound(f"GET {GROUP}: it serves {', '.join(served) or 'nothing'}, we know {_VERSIONS}")
-            self._version = known[0]
-            _logger.info("usage is read from metrics.k8s.io/%s", self._version)
+            self._version = next((version for version in known if version != self._failed), known[0])
+            _logger.debug("usage is read from metrics.k8s.io/%s", self._version)
         return self._version
 
     @contextlib.contextmanager
     def _asked(self, resource: str) -> Iterator[str]:
-        """The path to ask; a version that is not there is not asked for again."""
+        """The path to ask."""
         try:
             yield f"{GROUP}/{self.version()}/{resource}"
-        except NotFound:
-            self._version = None
+        except (NotFound, KubeUnavailable):
+            self._failed, self._version = self._version, None
             raise
 
     def _served(self) -> list[str]:

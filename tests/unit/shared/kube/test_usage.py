@@ -61,6 +61,20 @@ def test_a_version_that_is_not_served_any_more_is_asked_for_again(
     assert api.version() == "v1"
 
 
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_version_that_is_announced_and_not_served_gives_way_to_the_other(
+    cluster: Cluster, kube: Kube, status: int
+) -> None:
+    cluster.set_metrics(versions=("v1", "v1beta1"))
+    cluster.fail(path="/apis/metrics.k8s.io/v1/", times=None, status=status)
+    api = UsageApi(kube)
+    with pytest.raises((NotFound, KubeUnavailable)):
+        api.nodes()
+    for _ in range(2):
+        assert len(api.nodes()) == 3
+    assert api.version() == "v1beta1"
+
+
 def test_where_it_is_absent_or_of_another_age_there_is_none(cluster: Cluster, kube: Kube) -> None:
     cluster.set_metrics("absent")
     with pytest.raises(NotFound):
