@@ -13,6 +13,7 @@ import pytest
 _TOOLS = Path(__file__).resolve().parents[1] / ".venv" / "tools" / "bin"
 _NPM = _TOOLS.parent / "npm" / "node_modules" / ".bin"
 _PACKAGES = dict.fromkeys(("prometheus", "promtool"), "apt-get install prometheus")
+_PACKAGES["libfaketime"] = "apt-get install libfaketime"
 
 
 def find(name: str) -> str | None:
@@ -21,9 +22,15 @@ def find(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(folders))
 
 
+def find_faketime() -> str | None:
+    """The library that sets the wall clock of one process, where Debian's package puts it; None without it."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    return str(found[0]) if found else None
+
+
 def require(name: str) -> str:
-    """The path of a command that the test cannot do without."""
-    found = find(name)
+    """The path of a command, or of libfaketime, that the test cannot do without."""
+    found = find_faketime() if name == "libfaketime" else find(name)
     if found is None:
         missing = f"{name} is not installed: {_PACKAGES.get(name, 'make tools')}"
         if os.environ.get("CI") == "true":

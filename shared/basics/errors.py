@@ -13,6 +13,10 @@ EXIT_UNAUTHORIZED = 77
 """EX_NOPERM: Central does not accept the key; a person has to look."""
 
 
+EXIT_TAKEN = 75
+"""EX_TEMPFAIL: another agent uses the run directory; it may be gone at the next start."""
+
+
 class AgentError(Exception):
     """Base of every error the agent raises on purpose. The message is for the person on call."""
 

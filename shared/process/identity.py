@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from pathlib import Path
 
+from shared.basics.timing import boot_id
 from shared.process.age import start_ticks
 
 _NAMESPACE = uuid.UUID("6f1c2a64-5f0b-4a0e-9a5e-0d4c5b1a7e11")
@@ -19,8 +19,4 @@ def instance_id(pod_uid: str | None = None, supervisord: int | None = None) -> s
     those who are not its children.
     """
     parent = supervisord or os.getppid()
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = ""
-    return str(uuid.uuid5(_NAMESPACE, f"{boot}/{pod_uid or ''}/{parent}/{start_ticks(parent)}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{boot_id()}/{pod_uid or ''}/{parent}/{start_ticks(parent)}"))

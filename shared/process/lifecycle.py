@@ -25,6 +25,7 @@ from shared.basics.errors import EXIT_CONFIG, AgentError, ConfigurationError
 from shared.basics.timing import SYSTEM_CLOCK, Backoff, Clock
 from shared.config import Settings
 from shared.process.beats import Beats
+from shared.process.confinement import confine, end_with_parent
 from shared.process.identity import instance_id
 from shared.process.programs import Programs
 from shared.process.state import TELEMETRY, WORKER
@@ -141,6 +142,8 @@ class Worker(ABC):
 
 def start(name: str) -> Process:
     """Settings, log and queue of the worker ``name``; exits with 78 when the settings are wrong."""
+    end_with_parent(os.getppid())
+    confine()
     faulthandler.register(signal.SIGUSR1)
     _set_process_title(name)
     try:

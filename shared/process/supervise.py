@@ -14,8 +14,13 @@ import os
 import runpy
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import supervisor.process
+import supervisor.rpcinterface
+import supervisor.supervisord
 from supervisor import loggers
 from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.options import ServerOptions
@@ -23,6 +28,7 @@ from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
 from shared.basics.logs import JsonLine
+from shared.process.confinement import end_with_parent
 
 _LEVELS = {
     loggers.LevelsByName.CRIT: logging.CRITICAL,
@@ -36,9 +42,29 @@ _NO_PASSWORD = "running without any HTTP authentication checking"
 """supervisord finds it critical that its socket asks for no password; the socket's mode is what guards it."""
 
 
+class SteadyTime:
+    """The module ``time`` for supervisord, with a ``time()`` that is never set.
+
+    It counts by the wall clock how long a program runs, how long it may take to stop, when it is started again:
+    a clock that is set in the middle of a stop would have a worker killed, or waited for, for hours.
+    """
+
+    def __init__(self) -> None:
+        self._difference = time.time() - time.monotonic()
+
+    def time(self) -> float:
+        """Seconds since 1970 as they were at the start, and the monotonic ones since."""
+        return time.monotonic() + self._difference
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
 class PreloadedOptions(ServerOptions):  # type: ignore[misc]  # supervisor has no types
     """supervisord's options with children that run in place and a log in JSON."""
 
+    supervisord = 0
+    """Its pid."""
     cluster_id = ""
     log_format = "json"
     parse_criticals: list[str]
@@ -50,6 +76,7 @@ class PreloadedOptions(ServerOptions):  # type: ignore[misc]  # supervisor has n
 
         It must not raise either: supervisord's bare ``except`` would turn SystemExit into status 127.
         """
+        end_with_parent(self.supervisord)
         module = worker_module(argv)
         if module is None:
             os.execve(filename, list(argv), dict(env))
@@ -149,8 +176,10 @@ def supervise(arguments: Sequence[str], cluster_id: str, log_format: str) -> Non
     A copy of supervisor.supervisord.main() but for the class of the options; ``supervisorctl reload`` comes
     round the loop and gets them again.
     """
+    PreloadedOptions.supervisord = os.getpid()
     PreloadedOptions.cluster_id = cluster_id
     PreloadedOptions.log_format = log_format
+    supervisor.process.time = supervisor.supervisord.time = supervisor.rpcinterface.time = SteadyTime()
     first = True
     while True:
         options = PreloadedOptions()

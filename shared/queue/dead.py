@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.basics.timing import Clock
+from shared.queue.epoch import Epoch
 from shared.queue.limits import AROUND, BURIED_BYTES, BURIED_KEPT, MAX_REASON, PAGE_BYTES
 from shared.queue.messages import DeadLetter, Message, encoder
 from shared.queue.spool import Spool
@@ -13,14 +13,14 @@ from shared.queue.spool import Spool
 class DeadLetters:
     """A table beside the messages; no more than is worth looking at."""
 
-    def __init__(self, spool: Spool, clock: Clock) -> None:
-        self._spool, self._clock = spool, clock
+    def __init__(self, spool: Spool, epoch: Epoch) -> None:
+        self._spool, self._epoch = spool, epoch
 
     def keep(self, id_: int, reason: str) -> None:
         """Copy the message to the dead letters, if it is there."""
         self._spool.db.execute(
             "INSERT OR REPLACE INTO buried SELECT id, topic, key, body, ?, ? FROM message WHERE id = ?",
-            (reason[:MAX_REASON], self._clock.now().timestamp(), id_),
+            (reason[:MAX_REASON], self._epoch.now(), id_),
         )
 
     def page(self, after: int) -> tuple[list[DeadLetter], bool]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from shared.basics.timing import Clock
+from shared.queue.epoch import Epoch
 from shared.queue.errors import NoRoom
 from shared.queue.limits import PAGE_BYTES, RESERVE, Limits, check_record, record_bytes
 from shared.queue.messages import NULL, Entry
@@ -34,8 +35,8 @@ class Kept:
 class Retained:
     """Durable values are in the spool, too; all are in memory."""
 
-    def __init__(self, spool: Spool, limits: Limits, clock: Clock) -> None:
-        self._spool, self._limits, self._clock = spool, limits, clock
+    def __init__(self, spool: Spool, limits: Limits, clock: Clock, epoch: Epoch) -> None:
+        self._spool, self._limits, self._clock, self._epoch = spool, limits, clock, epoch
         self._kept: dict[str, Kept] = {}
         self._keys: list[str] = []
         """Sorted: a page begins where the last one ended, whatever was set or removed in between."""
@@ -81,7 +82,7 @@ class Retained:
             elif durable:
                 self._spool.db.execute(
                     "INSERT OR REPLACE INTO state (key, value, set_at) VALUES (?, ?, ?)",
-                    (key, bytes(value), self._clock.now().timestamp()),
+                    (key, bytes(value), self._epoch.now()),
                 )
 
     def page(self, prefix: str, after: str | None) -> tuple[list[Entry], bool]:
@@ -122,7 +123,7 @@ class Retained:
     def load(self) -> None:
         """Durable values anew from the spool; when it cannot be read, what was known stays known."""
         durable = self._spool.db.execute("SELECT key, value, set_at FROM state").fetchall()
-        wall, monotonic = self._clock.now().timestamp(), self._clock.monotonic()
+        monotonic = self._clock.monotonic()
         known = self._kept
         self.restore({key: kept for key, kept in known.items() if not kept.durable})
         for key, value, set_at in durable:
@@ -132,7 +133,7 @@ class Retained:
                 self._keep(key, before.value, before.version, before.set_at, durable=True)
                 continue
             self.version += 1
-            self._keep(key, msgspec.Raw(value), self.version, monotonic - max(0.0, wall - set_at), durable=True)
+            self._keep(key, msgspec.Raw(value), self.version, monotonic - self._epoch.age(set_at), durable=True)
 
     def snapshot(self) -> dict[str, Kept]:
         return dict(self._kept)

@@ -27,6 +27,9 @@ CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL, set_at REAL NOT N
 
 _TABLES = {"message", "buried", "tally", "state"}
 
+_ADDED = "CREATE TABLE IF NOT EXISTS boot (id TEXT PRIMARY KEY, difference REAL NOT NULL);"
+"""Tables that came later: an older version of the agent leaves them alone, so the format is still the same."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -109,6 +112,7 @@ def _connect(path: Path | str) -> sqlite3.Connection:
             raise _OtherFormat(found)
         elif not tables >= _TABLES:
             raise sqlite3.DatabaseError(f"it has no table {', '.join(sorted(_TABLES - tables))}")
+        db.execute(_ADDED)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from shared.basics.timing import SYSTEM_CLOCK, Clock
+from shared.queue.epoch import Epoch
 from shared.queue.errors import InvalidRequest, NoRoom, QueueFull, SpoolCorrupt
 from shared.queue.fill import Fills
 from shared.queue.limits import Limits
@@ -32,8 +33,9 @@ class Store:
         limits = limits or Limits()
         self._spool = Spool(path)
         self._fills = Fills(self._spool)
-        self._topics = Topics(self._spool, self._fills, limits, clock)
-        self._retained = Retained(self._spool, limits, clock)
+        epoch = Epoch(self._spool, clock)
+        self._topics = Topics(self._spool, self._fills, limits, clock, epoch)
+        self._retained = Retained(self._spool, limits, clock, epoch)
 
     # -- messages ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import msgspec
 
 from shared.basics.timing import Clock
 from shared.queue.dead import DeadLetters
+from shared.queue.epoch import Epoch
 from shared.queue.errors import InvalidRequest, NoRoom
 from shared.queue.fill import Fills
 from shared.queue.limits import AROUND, DROPPED_FOR, LEASE_BYTES, MAX_MESSAGE, Limits, check_key, check_topic
@@ -28,9 +29,9 @@ _FRONT = "FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1"
 class Topics:
     """What waits to be delivered, and what is on lease."""
 
-    def __init__(self, spool: Spool, fills: Fills, limits: Limits, clock: Clock) -> None:
-        self._spool, self._fills, self._limits, self._clock = spool, fills, limits, clock
-        self._dead = DeadLetters(spool, clock)
+    def __init__(self, spool: Spool, fills: Fills, limits: Limits, clock: Clock, epoch: Epoch) -> None:
+        self._spool, self._fills, self._limits, self._clock, self._epoch = spool, fills, limits, clock, epoch
+        self._dead = DeadLetters(spool, epoch)
         self._held: dict[int, float] = {}
         """Message id to the monotonic time it may be handed out (again): leases and delays alike.
 
@@ -48,7 +49,7 @@ class Topics:
             NoRoom: when the oldest of what may be dropped does not make enough room; nothing was done.
         """
         messages = self.check(topic, messages)
-        now = self._clock.now().timestamp()
+        now = self._epoch.now()
         for message in messages:
             self._make_room(topic, len(message.body))
             self._next_id += 1
@@ -83,7 +84,7 @@ class Topics:
         for topic in topics:
             check_topic(topic)
         self._forget_expired()
-        wall, until = self._clock.now().timestamp(), self._clock.monotonic() + seconds
+        until = self._clock.monotonic() + seconds
         for topic in topics:
             rows = self._spool.db.execute(
                 "SELECT id, key, body, put_at FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
@@ -97,7 +98,7 @@ class Topics:
                 size += len(body) + len(key) + AROUND
                 if leased and (len(leased) == limit or size > LEASE_BYTES):
                     break
-                leased.append(Leased(id_, topic, key, msgspec.Raw(body), max(0.0, wall - put_at)))
+                leased.append(Leased(id_, topic, key, msgspec.Raw(body), self._epoch.age(put_at)))
             if leased:
                 self._held.update((message.id, until) for message in leased)
                 return leased
@@ -158,14 +159,14 @@ class Topics:
 
     def stats(self) -> dict[str, TopicStats]:
         """Fill of each topic."""
-        now = self._clock.now().timestamp()
+        now = self._epoch.now()
         stats = {}
         for topic in self._fills:
             fill = self._fills[topic]
             (oldest,) = self._spool.db.execute(
                 f"SELECT put_at {_FRONT}", (_IDS[topic].start, _IDS[topic].stop)
             ).fetchone() or (now,)
-            stats[topic] = TopicStats(fill.depth, fill.bytes, max(0.0, now - oldest), fill.dropped, fill.buried)
+            stats[topic] = TopicStats(fill.depth, fill.bytes, self._epoch.age(oldest), fill.dropped, fill.buried)
         return stats
 
     def _highest_id(self) -> int:

@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.basics.logs": {"shared.basics.throttle"},
     "shared.basics.telemetry": set(),
     "shared.process.age": set(),
+    "shared.process.confinement": set(),
     "shared.process.beats": set(),
     "shared.process.identity": {"shared.process.age"},
     "shared.basics.transfer": set(),
@@ -52,13 +53,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.process.lifecycle": {
         "shared.config",
         "shared.process.beats",
+        "shared.process.confinement",
         "shared.process.identity",
         "shared.basics.logs",
         "shared.process.programs",
         "shared.queue",
         "shared.basics.telemetry",
     },
-    "shared.process.supervise": {"shared.basics.logs"},
+    "shared.process.supervise": {"shared.basics.logs", "shared.process.confinement"},
     # The workers: what each may know of the world is what it imports here.
     "workers.health": {
         "shared.process.lifecycle",
@@ -114,6 +116,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workers.commands.dead_letters": {"shared.queue"},
     "workers.commands.__main__": {
         "shared.config",
+        "shared.process.confinement",
         "shared.process.supervise",
         "shared.queue",
         "workers.commands.dead_letters",

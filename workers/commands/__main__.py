@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from shared import __version__
-from shared.basics.errors import EXIT_CONFIG, AgentError, ConfigurationError
+from shared.basics.errors import EXIT_CONFIG, EXIT_TAKEN, AgentError, ConfigurationError
+from shared.process.confinement import RunDirectory, RunDirectoryTaken, confine
 
 WORKERS = ("health", "heartbeat", "event_watcher", "metrics", "task_runner")
 _CONF = "supervisord.conf"
@@ -71,8 +72,10 @@ def doctor(in_json: bool) -> int:
 def run(configuration: Path | None) -> int:
     """Check the settings, then supervise the workers until told to stop.
 
-    Returns 78 when the settings are wrong, a worker's fatal status where one left it, else 0.
+    Returns 78 when the settings are wrong, 75 when another agent uses the run directory, a worker's fatal status where
+    one left it, else 0.
     """
+    confine()
     # As PID 1 a signal without a handler is ignored, and importing takes seconds under a small CPU limit.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from shared import config
@@ -87,16 +90,22 @@ def run(configuration: Path | None) -> int:
         return EXIT_CONFIG
     agent = settings.agent
     try:
-        agent.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = RunDirectory(agent.run_dir)
         agent.fatal_file.unlink(missing_ok=True)
+    except RunDirectoryTaken as error:
+        print(f"cloudoptim-agent: {error}", file=sys.stderr)
+        return EXIT_TAKEN
     except OSError as error:
         print(f"cloudoptim-agent: AGENT_RUN_DIR={agent.run_dir} cannot be used: {error}", file=sys.stderr)
         return EXIT_CONFIG
     os.environ["AGENT_RUN_DIR"] = os.environ["TMPDIR"] = str(agent.run_dir)
     # supervisord looks the command `python` up before it forks; it has to find this one.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    if not directory.private:
+        print(f"cloudoptim-agent: AGENT_RUN_DIR={agent.run_dir} is another user's: name one inside it", file=sys.stderr)
     supervise.preload([*(f"workers.{worker}.__main__" for worker in WORKERS), "encodings.ascii"])
     supervise.supervise(["-n", "-c", str(conf)], agent.cluster_id, agent.log_format)
+    directory.release()
     return _fatal_status(agent.fatal_file)
 
 

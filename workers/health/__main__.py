@@ -14,7 +14,6 @@ from workers.health.worker import HealthWorker
 def main() -> int:
     process = lifecycle.start("health")
     agent = process.settings.agent
-    agent.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     broker = Broker(agent.queue_socket, Store(agent.spool))
     thread = threading.Thread(target=broker.serve, name="broker", daemon=True)
     thread.start()
