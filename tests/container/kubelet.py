@@ -73,8 +73,6 @@ class Kubelet:
 
     def environment(self) -> dict[str, str]:
         env: dict[str, str] = {}
-        for source in self._agent["envFrom"]:
-            env |= self._config(source["configMapRef"]["name"])
         for entry in self._agent["env"]:
             value = entry["value"] if "value" in entry else self._value_from(entry["valueFrom"])
             if value is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 from typing import Any
 
 import yaml
@@ -137,10 +138,39 @@ def test_key_comes_as_a_file_that_changes() -> None:
     assert "CENTRAL_API_KEY" not in env
 
 
+BY_FILE = ["CENTRAL_API_KEY", "PRICES_FILE", "REQUESTS_CA_BUNDLE"]
+"""Settings that a mounted file or a component gives."""
+
+BY_COMPONENT = ["KUBERNETES_EVENTS"]
+"""It goes with rights that the base does not grant."""
+
+ELSEWHERE = ["KUBECONFIG", "TERMINATION_LOG"]
+"""Of no use in a pod."""
+
+PROXIES = {name for each in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY") for name in (each, each.lower())}
+
+
 def test_variables_are_the_agents() -> None:
     known = config.reference()
-    unknown = [entry["name"] for entry in AGENT["env"] if f"`{entry['name']}`" not in known]
-    assert unknown == []
+    unknown = {entry["name"] for entry in AGENT["env"] if f"`{entry['name']}`" not in known}
+    assert unknown - PROXIES == set()
+
+
+def test_every_setting_can_be_made_in_the_config_map_and_nothing_else_can() -> None:
+    """Whoever may edit it must not be able to set LD_PRELOAD, PYTHONPATH or PATH of a process that may drain nodes."""
+    assert "envFrom" not in AGENT
+    named = {entry["name"] for entry in AGENT["env"]}
+    settings = set(re.findall(r"^\| `([A-Z_]+)`", config.reference(), re.MULTILINE))
+    (guards,) = [volume["configMap"]["items"] for volume in POD["volumes"] if volume["name"] == "guards"]
+    limits = {item["key"].replace("-", "_").upper() for item in guards}
+    assert settings - named == {*limits, *BY_FILE, *BY_COMPONENT, *ELSEWHERE}
+    from_config_map = {
+        entry["valueFrom"]["configMapKeyRef"]["key"]: entry["name"]
+        for entry in AGENT["env"]
+        if "configMapKeyRef" in entry.get("valueFrom", {})
+    }
+    assert set(from_config_map.values()) <= settings | PROXIES
+    assert all(key == name or key.islower() for key, name in from_config_map.items())
 
 
 def test_prefers_nodes_that_the_agent_itself_counts_as_on_demand() -> None:
