@@ -54,3 +54,15 @@ class ConfigurationError(PermanentError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+def reason_of(error: BaseException) -> str:
+    """The innermost cause: what the libraries wrap around it says nothing more."""
+    while error.__cause__ or error.__context__ or (error.args and isinstance(error.args[0], BaseException)):
+        inner = error.__cause__ or error.__context__
+        if inner is None and isinstance(error.args[0], BaseException):
+            inner = error.args[0]
+        if inner is None:
+            break
+        error = inner
+    return f"{type(error).__name__}: {error}"

@@ -65,3 +65,22 @@ class Throttle(logging.Filter):
 def _summary(last: logging.LogRecord, left_out: int) -> logging.LogRecord:
     message = f"{left_out} more lines like this were left out: {last.getMessage()[:_QUOTED]}"
     return logging.LogRecord(last.name, last.levelno, last.pathname, last.lineno, message, None, None)
+
+
+class FirstSight:
+    """How loud to say what comes again and again: once as a warning, then for those who look for it."""
+
+    MOST = 1000
+    """Texts that are remembered; with one more all of them are forgotten, and said once more."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def level_of(self, text: str) -> int:
+        """WARNING where ``text`` is new, else DEBUG."""
+        if text in self._said:
+            return logging.DEBUG
+        if len(self._said) >= self.MOST:
+            self._said.clear()
+        self._said.add(text)
+        return logging.WARNING

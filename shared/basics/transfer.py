@@ -152,6 +152,10 @@ class _Response(http.client.HTTPResponse):
 class _Severable(HTTPConnection):
     response_class = _Response
 
+    def __str__(self) -> str:
+        """As urllib3's errors name it: whom they could not reach."""
+        return f"{self.host}:{self.port}"
+
     def _new_conn(self) -> socket.socket:
         connection = super()._new_conn()
         _attach(connection)

@@ -15,7 +15,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from shared.basics import telemetry
-from shared.basics.errors import AuthenticationError, PermanentError, TemporaryError
+from shared.basics.errors import AuthenticationError, PermanentError, TemporaryError, reason_of
 from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.basics.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
 from shared.central.identity import Caller
@@ -201,7 +201,7 @@ class CentralClient:
             if cutoff.used:
                 raise TemporaryError(f"Central does not answer {call} whole within {seconds:g} s") from error
             raise TemporaryError(
-                f"Central is not reachable for {call}: {self._caller.quoted(_reason(error))}"
+                f"Central is not reachable for {call}: {self._caller.quoted(reason_of(error))}"
             ) from error
         finally:
             self._cutoff = None
@@ -245,15 +245,3 @@ class _Adapter(HTTPAdapter):
 def _tell_refused(call: str, refused: bool) -> None:
     if call in _TELLING:
         telemetry.CENTRAL_REFUSES.labels(call).set(int(refused))
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause: what the libraries wrap around it says nothing more."""
-    while error.__cause__ or error.__context__ or (error.args and isinstance(error.args[0], BaseException)):
-        inner = error.__cause__ or error.__context__
-        if inner is None and isinstance(error.args[0], BaseException):
-            inner = error.args[0]
-        if inner is None:
-            break
-        error = inner
-    return f"{type(error).__name__}: {error}"

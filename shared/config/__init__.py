@@ -16,6 +16,7 @@ from shared.config.limits import Limits
 from shared.config.values import (
     SECONDS,
     Malformed,
+    existing_file,
     names_of,
     number,
     one_of,
@@ -98,7 +99,7 @@ class Kubernetes:
     """The API server."""
 
     kubeconfig: str | None = setting(
-        "KUBECONFIG", str, "Path of a kubeconfig; inside a cluster the ServiceAccount is used.", None
+        "KUBECONFIG", existing_file, "Path of a kubeconfig; inside a cluster the ServiceAccount is used.", None
     )
     evictions_per_second: float = setting(
         "EVICTIONS_PER_SECOND", number(float, 0.1, 10_000), "Evictions of all drains together.", 100.0

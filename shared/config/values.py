@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, field
@@ -39,6 +40,13 @@ def number(kind: type[float] | type[int], low: float, high: float) -> Parse:
         return value
 
     return parse
+
+
+def existing_file(text: str) -> str:
+    """A file that is there, or several of which one is, as kubectl takes them."""
+    if not any(Path(each).expanduser().is_file() for each in text.split(os.pathsep)):
+        raise Malformed("a file that is there")
+    return text
 
 
 def one_of(*words: str) -> Parse:

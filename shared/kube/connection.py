@@ -313,6 +313,8 @@ class Kube:
                 )
             else:
                 kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # likewise
+                # HTTPS_PROXY is there for Central. The Service's address is inside the cluster, where no proxy is.
+                configuration.proxy = None
         except Exception as error:  # The client's loader raises whatever a malformed file leads it to.
             where = f"KUBECONFIG={self._kubeconfig}" if self._kubeconfig else "the pod's ServiceAccount"
             raise self._unavailable(f"settings from {where}", error) from error

@@ -150,9 +150,7 @@ def start(name: str) -> Process:
         settings = config.load(os.environ)
     except ConfigurationError as error:
         logs.configure(name, os.environ.get("CLUSTER_ID", ""))
-        for problem in error.problems:
-            _logger.critical("configuration: %s", problem)
-        raise SystemExit(EXIT_CONFIG) from error
+        raise misconfigured(error) from error
     agent = settings.agent
     api_key = settings.central.api_key
     logs.configure(name, agent.cluster_id, agent.log_level, agent.log_format, api_key.redacted)
@@ -165,6 +163,13 @@ def start(name: str) -> Process:
         instance_id=instance_id(settings.pod.uid),
         stop=stop,
     )
+
+
+def misconfigured(error: ConfigurationError) -> SystemExit:
+    """The end of a worker whose settings cannot be used; each problem is logged as a sentence."""
+    for problem in error.problems:
+        _logger.critical("configuration: %s", problem)
+    return SystemExit(EXIT_CONFIG)
 
 
 def run(process: Process, worker: Worker) -> int:

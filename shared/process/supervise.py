@@ -15,7 +15,7 @@ import runpy
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import supervisor.process
@@ -38,8 +38,9 @@ _LEVELS = {
 }
 
 
-_NO_PASSWORD = "running without any HTTP authentication checking"
-"""supervisord finds it critical that its socket asks for no password; the socket's mode is what guards it."""
+_NOT_CRITICAL = ("running without any HTTP authentication checking", "Supervisor is running as root")
+"""What supervisord finds critical at each start: its socket asks for no password (the socket's mode guards it), and who
+starts it as root, on a machine of theirs, knows."""
 
 
 class SteadyTime:
@@ -87,13 +88,23 @@ class PreloadedOptions(ServerOptions):  # type: ignore[misc]  # supervisor has n
         first_lines = self.parse_criticals, self.parse_warnings, self.parse_infos
         self.parse_criticals, self.parse_warnings, self.parse_infos = [], [], []
         super().make_logger()
-        if self.log_format == "json":
-            for handler in self.logger.handlers:
-                if isinstance(handler, loggers.StreamHandler):
-                    handler.emit = JsonEmitter(self.cluster_id)
+        for handler in self.logger.handlers:
+            if isinstance(handler, loggers.StreamHandler):
+                emit = JsonEmitter(self.cluster_id) if self.log_format == "json" else handler.emit
+                handler.emit = worth_saying(emit)
         for log, lines in zip((self.logger.critical, self.logger.warn, self.logger.info), first_lines, strict=True):
             for line in lines:
                 log(line)
+
+
+def worth_saying(emit: Callable[[loggers.LogRecord], None]) -> Callable[[loggers.LogRecord], None]:
+    """``emit`` for all but what supervisord says at each start and nobody has to act on."""
+
+    def filtered(record: loggers.LogRecord) -> None:
+        if not any(said in str(record.msg) for said in _NOT_CRITICAL):
+            emit(record)
+
+    return filtered
 
 
 class JsonEmitter:
@@ -104,7 +115,7 @@ class JsonEmitter:
 
     def __call__(self, record: loggers.LogRecord) -> None:
         message = str(record.msg % record.kw if record.kw else record.msg).strip()
-        level = logging.DEBUG if _NO_PASSWORD in message else _LEVELS.get(record.level, logging.DEBUG)
+        level = _LEVELS.get(record.level, logging.DEBUG)
         line = self._formatter.format(logging.LogRecord("supervisord", level, "", 0, message, None, None))
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

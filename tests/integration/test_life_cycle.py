@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from shared.basics.errors import EXIT_CONFIG, EXIT_UNAUTHORIZED
 from shared.kube.connection import Kube
 from shared.process.programs import PROGRAMS
@@ -139,6 +141,20 @@ def test_wrong_settings_end_with_78_before_anything_starts(tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
+def test_a_kubeconfig_that_is_not_there_is_a_wrong_setting(tmp_path: Path) -> None:
+    with Agent("http://127.0.0.1:1", tmp_path / "absent") as agent:
+        assert agent.process is not None
+        assert agent.process.wait(60) == EXIT_CONFIG
+        assert f"KUBECONFIG='{tmp_path / 'absent'}'; expected a file that is there" in agent.log_path.read_text()
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_nothing_critical_is_said_at_a_start_that_is_well(central: Central, kubeconfig: Path, log_format: str) -> None:
+    with Agent(central.url, kubeconfig, {**FAST, "LOG_FORMAT": log_format}) as agent:
+        agent.wait_ready()
+        assert "CRIT" not in agent.log_path.read_text()
+
+
 def test_a_refused_key_ends_the_pod_with_a_reason(cluster: Cluster, kubeconfig: Path) -> None:
     """Confirmed three times over thirty seconds, then 77, with the reason in the termination log."""
     with Central(api_key="right") as central:
@@ -170,6 +186,12 @@ def test_a_port_in_use_is_said(central: Central, kubeconfig: Path) -> None:
         one.wait_ready()
         with Agent(central.url, kubeconfig, {**FAST, "HEALTH_CHECK_PORT": str(port)}) as other:
             other.wait(lambda: any("in use" in line["message"] for line in other.log("health")))
+            (said, *_) = (line["message"] for line in other.log("health") if "in use" in line["message"])
+            assert (
+                said
+                == f"configuration: HEALTH_CHECK_PORT={port} cannot be listened on at 127.0.0.1: Address already in use"
+            )
+            assert "Traceback" not in other.log_path.read_text()
 
 
 def _uid(cluster: Cluster, name: str) -> str:

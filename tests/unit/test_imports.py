@@ -93,6 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shared.basics.telemetry",
     },
     "workers.task_runner": {
+        "shared.basics.throttle",
         "shared.central",
         "shared.config",
         "shared.kube",
@@ -133,7 +134,13 @@ LIBRARIES: dict[str, set[str]] = {
     "sqlite3": {"shared.queue"},
     "supervisor": {"shared.process.supervise"},
     "xmlrpc": {"shared.process.programs"},
-    "http": {"shared.basics.transfer", "shared.central", "shared.process.programs", "workers.health"},
+    "http": {
+        "shared.basics.transfer",
+        "shared.central",
+        "shared.process.programs",
+        "workers.commands.doctor",
+        "workers.health",
+    },
     "prometheus_client": {"shared.basics.telemetry", "workers.health"},
     "pythonjsonlogger": {"shared.basics.logs"},
     "nacl": {"workers.task_runner"},

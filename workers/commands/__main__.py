@@ -19,12 +19,19 @@ _CONF = "supervisord.conf"
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and do it; the process's exit status."""
-    parser = argparse.ArgumentParser(prog="cloudoptim-agent", description="The CloudOptim client agent.")
+    parser = argparse.ArgumentParser(
+        prog="cloudoptim-agent",
+        description="The CloudOptim client agent.",
+        epilog="Exit statuses: 0 all is well; 1 the doctor found what fails, or a command could not do its work;"
+        " 2 the command line is wrong; 77 Central does not accept the key; 78 a setting is missing or malformed.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     run_parser = commands.add_parser("run", help="run supervisord with the five workers, in the foreground")
     run_parser.add_argument("-c", "--configuration", type=Path, help=f"default: {_CONF} here or beside the code")
     doctor_parser = commands.add_parser("doctor", help="check the whole installation, and say what to do")
     doctor_parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor_parser.add_argument("-n", "--namespace", help="where the agent is; default: this pod's own, or kube-system")
     dead_parser = commands.add_parser("dead-letters", help="show what Central refused for good, and send it again")
     dead_parser.add_argument("--retry", action="store_true", help="queue all of them again")
     dead_parser.add_argument("--json", action="store_true", help="print them whole, one JSON object a line")
@@ -34,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         print(__version__)
         return 0
     if arguments.command == "doctor":
-        return doctor(arguments.json)
+        return doctor(arguments.json, arguments.namespace)
     if arguments.command == "dead-letters":
         return dead_letters(arguments.retry, arguments.json)
     return run(arguments.configuration)
@@ -59,12 +66,12 @@ def dead_letters(retry: bool, in_json: bool) -> int:
     return 0
 
 
-def doctor(in_json: bool) -> int:
-    """Examine the installation, print the findings; 1 when something failed."""
+def doctor(in_json: bool, namespace: str | None) -> int:
+    """Examine the installation in ``namespace``, print the findings; 1 when something failed."""
     from workers.commands.doctor.examine import examine
     from workers.commands.doctor.findings import as_json, as_table, exit_status
 
-    findings = list(examine(os.environ))
+    findings = list(examine(os.environ, namespace))
     print(as_json(findings) if in_json else as_table(findings))
     return exit_status(findings)
 
@@ -110,7 +117,7 @@ def run(configuration: Path | None) -> int:
 
 
 def _find(configuration: Path | None) -> Path:
-    beside_the_code = Path(__file__).resolve().parent.parent / _CONF
+    beside_the_code = Path(__file__).resolve().parents[2] / _CONF
     candidates = [configuration] if configuration else [Path(_CONF).absolute(), beside_the_code]
     for candidate in candidates:
         if candidate.is_file():

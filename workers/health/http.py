@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.basics import telemetry
+from shared.basics.errors import ConfigurationError
 
 CONCURRENT = 16
 """Connections served at once; one more takes the place of the oldest, whoever that is: probes take milliseconds."""
@@ -39,7 +40,11 @@ def as_json(status: int, body: dict[str, Any]) -> Answer:
 
 
 class EndpointServer(ThreadingHTTPServer):
-    """Serves ``endpoints`` by path. ``port`` 0 takes any free one; see ``server_port``."""
+    """Serves ``endpoints`` by path. ``port`` 0 takes any free one; see ``server_port``.
+
+    Raises:
+        ConfigurationError: the port is in use, or not for us.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -50,7 +55,12 @@ class EndpointServer(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._open: dict[socket.socket, float] = {}
         """The connections being served and since when, the oldest first."""
-        super().__init__((address, port), _Handler)
+        try:
+            super().__init__((address, port), _Handler)
+        except OSError as error:
+            raise ConfigurationError(
+                [f"HEALTH_CHECK_PORT={port} cannot be listened on at {address or 'any address'}: {error.strerror}"]
+            ) from error
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._slots.acquire(blocking=False):

@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.basics import logs, telemetry
 from shared.basics.errors import AgentError, TemporaryError
+from shared.basics.throttle import FirstSight
 from shared.basics.timing import SYSTEM_CLOCK, Backoff, Clock, Deadline
 from shared.config import Settings
 from shared.kube.connection import Kube, bounded_by
@@ -66,6 +67,7 @@ class Runner:
         self._cordoning = threading.Lock()
         self._replacements: dict[str, str] = {}
         self._running: dict[str, _Running] = {}
+        self._dropped = FirstSight()
         self._threads: list[threading.Thread] = []
         self._accepting = False
 
@@ -113,7 +115,8 @@ class Runner:
             judgement = Dropped("not_understood", "a task that could not be understood")
         if isinstance(judgement, Dropped):
             telemetry.TASKS_DROPPED.labels(judgement.kind).inc()
-            _logger.warning("dropped: %s", judgement.reason)
+            # A poll brings the same ones again every ten seconds.
+            _logger.log(self._dropped.level_of(judgement.reason), "dropped: %s", judgement.reason)
             return
         task_id = judgement.task_id if isinstance(judgement, Rejected) else judgement.task.task_id
         with logs.context(task_id=task_id), self._journal_lock:

@@ -118,7 +118,7 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("LOG_LEVEL", "debug", "agent.log_level", "DEBUG"),
     ("LOG_FORMAT", "Text", "agent.log_format", "text"),
     ("TERMINATION_LOG", "/tmp/term", "agent.termination_log", Path("/tmp/term")),
-    ("KUBECONFIG", "/root/.kube/config", "kubernetes.kubeconfig", "/root/.kube/config"),
+    ("KUBECONFIG", f"/nowhere:{__file__}", "kubernetes.kubeconfig", f"/nowhere:{__file__}"),
     ("EVICTIONS_PER_SECOND", "0.5", "kubernetes.evictions_per_second", 0.5),
     ("EVICTION_BURST", "1", "kubernetes.eviction_burst", 1),
     ("TASKS_IN_PARALLEL", "64", "tasks.parallel", 64),

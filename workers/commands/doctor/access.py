@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
 from workers.commands.doctor.findings import Finding, fail, ok, unknown, warn
+from workers.commands.doctor.installation import ACCOUNT, Installation
 
-ACCOUNT = "cloudoptim-agent"
-NAMESPACE = "kube-system"
 _API = "/apis/authorization.k8s.io/v1"
 
 
@@ -43,14 +42,16 @@ RULES = (
 """Those of k8s/base, and of the components that are opted in to."""
 
 
-def check_access(kube: Kube, inside: bool, events_wanted: bool, read_only: bool = False) -> Iterator[Finding]:
+def check_access(
+    kube: Kube, where: Installation, inside: bool, events_wanted: bool, read_only: bool = False
+) -> Iterator[Finding]:
     """Whether the agent's ServiceAccount may do what it needs to.
 
     Inside the pod we ask about ourselves; from a laptop about the ServiceAccount, or it would be the wrong user.
     """
     for rule in RULES:
         try:
-            denied = [verb for verb in rule.verbs if not _allowed(kube, rule, verb, inside)]
+            denied = [verb for verb in rule.verbs if not _allowed(kube, where, rule, verb, inside)]
         except AgentError as error:
             advice = "ask as someone who may create subjectaccessreviews, or run the doctor in the pod"
             yield unknown("rbac", f"what {ACCOUNT} may do cannot be asked: {error}", "" if inside else advice)
@@ -75,7 +76,7 @@ def verdict_on(rule: Rule, denied: Sequence[str], events_wanted: bool = False, r
     return fail("rbac", missing, "apply k8s/ again: ClusterRole and ClusterRoleBinding cloudoptim-agent")
 
 
-def _allowed(kube: Kube, rule: Rule, verb: str, inside: bool) -> bool:
+def _allowed(kube: Kube, where: Installation, rule: Rule, verb: str, inside: bool) -> bool:
     resource, _, subresource = rule.resource.partition("/")
     asked = {"group": rule.group, "resource": resource, "verb": verb}
     if subresource:
@@ -84,8 +85,8 @@ def _allowed(kube: Kube, rule: Rule, verb: str, inside: bool) -> bool:
     kind = "SelfSubjectAccessReview"
     if not inside:
         kind = "SubjectAccessReview"
-        spec["user"] = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
-        spec["groups"] = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated"]
+        spec["user"] = f"system:serviceaccount:{where.namespace}:{ACCOUNT}"
+        spec["groups"] = ["system:serviceaccounts", f"system:serviceaccounts:{where.namespace}", "system:authenticated"]
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
     answer = json.loads(kube.call("POST", f"{_API}/{kind.lower()}s", None, review))
     return bool(answer.get("status", {}).get("allowed"))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 
 from shared.basics.errors import AgentError
@@ -55,15 +54,20 @@ def _check_queue(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_endpoint(port: int, path: str) -> Finding:
+    """Straight to the loopback address, whatever proxies there are."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return ok(path, answer.read(2000).decode().strip())
-    except urllib.error.HTTPError as error:
-        body = error.read(4000).decode(errors="replace")
-        try:
-            said = "; ".join(json.loads(body).get("reasons", [])) or body
-        except ValueError:
-            said = body
-        return fail(path, f"{error.code}: {said}", "the reasons say what is wrong")
-    except OSError as error:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read(4000).decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException) as error:
         return fail(path, f"nobody answers on port {port}: {error}", "supervisorctl status health")
+    finally:
+        connection.close()
+    if answer.status == 200:
+        return ok(path, body)
+    try:
+        said = "; ".join(json.loads(body).get("reasons", [])) or body
+    except ValueError:
+        said = body
+    return fail(path, f"{answer.status}: {said}", "the reasons say what is wrong")

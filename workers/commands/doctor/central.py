@@ -14,7 +14,7 @@ import requests
 import urllib3
 
 from shared import USER_AGENT
-from shared.basics.errors import AuthenticationError
+from shared.basics.errors import AuthenticationError, reason_of
 from shared.central.identity import Caller
 from shared.central.verdicts import Answer, error_of
 from shared.config import Central
@@ -70,7 +70,7 @@ def _connect(host: str, port: int) -> socket.socket | Finding:
     try:
         return socket.create_connection((host, port), timeout=_TIMEOUT)
     except OSError as error:
-        advice = "check egress: NetworkPolicies, firewalls, and HTTPS_PROXY where one is needed"
+        advice = "check egress: NetworkPolicies, firewalls, and HTTPS_PROXY where one is needed; behind one: NO_PROXY"
         return fail("central tcp", f"{host}:{port} does not accept a connection: {error}", advice)
 
 
@@ -82,16 +82,23 @@ def _check_tls(connection: socket.socket, host: str, ca_bundle: str | None) -> F
         with context.wrap_socket(connection, server_hostname=host) as secured:
             certificate = secured.getpeercert() or {}
             version = secured.version()
-    except (OSError, ssl.SSLError) as error:
-        advice = (
-            "for a private CA, mount its certificate and set REQUESTS_CA_BUNDLE; a proxy that opens TLS needs the same"
-        )
-        return fail("central tls", f"the certificate of {host} is not accepted: {error}", advice)
+    except ssl.SSLError as error:
+        if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+            advice = "it speaks plain http there: is the port right, or should central-server-url begin with http://?"
+            return fail("central tls", f"what listens at {host} does not speak TLS ({error.reason})", advice)
+        return _untrusted(host, error)
+    except OSError as error:
+        return _untrusted(host, error)
     ends = str(certificate.get("notAfter", ""))
     left = (ssl.cert_time_to_seconds(ends) - datetime.now(timezone.utc).timestamp()) / 86_400 if ends else 0
     if left < 14:
         return warn("central tls", f"the certificate of {host} ends on {ends}", "tell whoever runs Central")
     return ok("central tls", f"{version}, the certificate is good until {ends}")
+
+
+def _untrusted(host: str, error: OSError) -> Finding:
+    advice = "for a private CA, mount its certificate and set REQUESTS_CA_BUNDLE; a proxy that opens TLS needs the same"
+    return fail("central tls", f"the certificate of {host} is not accepted: {error}", advice)
 
 
 def _check_key(central: Central, cluster_id: str, instance_id: str | None) -> Iterator[Finding]:
@@ -119,7 +126,7 @@ def _check_key(central: Central, cluster_id: str, instance_id: str | None) -> It
             yield from check_clock("central clock", answer.headers.get("Date"))
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         advice = "is CENTRAL_SERVER_URL right, scheme and port too? behind a proxy: does the proxy let it through?"
-        yield fail("central api", f"no answer to a poll for tasks: {caller.quoted(str(error))}", advice)
+        yield fail("central api", f"no answer to a poll for tasks: {caller.quoted(reason_of(error))}", advice)
 
 
 def _signed(request: requests.PreparedRequest, headers: dict[str, str]) -> requests.PreparedRequest:

@@ -10,25 +10,11 @@ from shared.basics.errors import AgentError
 from shared.kube.connection import Kube
 from shared.kube.errors import Forbidden, NotFound
 from shared.kube.usage import UsageApi
-from workers.commands.doctor.access import ACCOUNT, NAMESPACE
 from workers.commands.doctor.central import check_clock
 from workers.commands.doctor.findings import Finding, fail, ok, unknown, warn
+from workers.commands.doctor.installation import ACCOUNT, Installation
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
-_CORE = f"/api/v1/namespaces/{NAMESPACE}"
-
-CONFIG_MAP = f"{_CORE}/configmaps/cloudoptim-client-config"
-SECRET = f"{_CORE}/secrets/cloudoptim-client-secret"
-_DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{ACCOUNT}"
-
-_BUNDLE = (
-    ("configmap", CONFIG_MAP),
-    ("secret", SECRET),
-    ("serviceaccount", f"{_CORE}/serviceaccounts/{ACCOUNT}"),
-    ("clusterrole", f"{_RBAC}/clusterroles/{ACCOUNT}"),
-    ("clusterrolebinding", f"{_RBAC}/clusterrolebindings/{ACCOUNT}"),
-)
-
 _APPLY = "kubectl apply -k k8s/"
 
 
@@ -45,9 +31,9 @@ def check_api_server(kube: Kube) -> Iterator[Finding]:
     yield from check_clock("kubernetes clock", answer.headers.get("Date"))
 
 
-def check_bundle(kube: Kube, inside: bool) -> Iterator[Finding]:
+def check_bundle(kube: Kube, where: Installation, inside: bool) -> Iterator[Finding]:
     """Whether the bundle's objects are there. The agent itself may not read most of them, and need not."""
-    for name, path in _BUNDLE:
+    for name, path in where.objects:
         found = _read(kube, path)
         if isinstance(found, NotFound):
             yield fail(name, "is not there", _APPLY)
@@ -58,20 +44,20 @@ def check_bundle(kube: Kube, inside: bool) -> Iterator[Finding]:
             yield unknown(name, str(found))
         else:
             yield ok(name, "is there")
-    yield _check_deployment(_read(kube, _DEPLOYMENT))
+    yield _check_deployment(where, _read(kube, where.deployment))
 
 
-def _check_deployment(found: dict[str, Any] | AgentError) -> Finding:
+def _check_deployment(where: Installation, found: dict[str, Any] | AgentError) -> Finding:
     if isinstance(found, NotFound):
         return fail("deployment", "is not there", _APPLY)
     if isinstance(found, AgentError):
         return unknown("deployment", str(found))
     if found.get("spec", {}).get("replicas", 1) == 0:
-        advice = f"kubectl -n {NAMESPACE} scale deployment/{ACCOUNT} --replicas=1"
+        advice = f"{where.kubectl} scale deployment/{ACCOUNT} --replicas=1"
         return fail("deployment", "is scaled to 0: no agent runs", advice)
     if found.get("status", {}).get("readyReplicas", 0):
         return ok("deployment", "is there, its pod is ready")
-    advice = f"kubectl -n {NAMESPACE} describe pod -l app={ACCOUNT}; then its log"
+    advice = f"{where.kubectl} describe pod -l app={ACCOUNT}; then its log"
     return fail("deployment", "is there, but no pod is ready", advice)
 
 
@@ -87,14 +73,14 @@ def check_usage(kube: Kube) -> Iterator[Finding]:
     yield ok("metrics.k8s.io", f"{api.version()} tells the usage of {found} nodes")
 
 
-def check_pod(kube: Kube) -> Iterator[Finding]:
+def check_pod(kube: Kube, where: Installation) -> Iterator[Finding]:
     """From a laptop: the agent's pod, and its /ready through the API server."""
-    pods = _read(kube, f"{_CORE}/pods?labelSelector=app%3D{ACCOUNT}")
+    pods = _read(kube, f"{where.core}/pods?labelSelector=app%3D{ACCOUNT}")
     if isinstance(pods, AgentError):
         yield unknown("pod", str(pods))
         return
     if not pods.get("items"):
-        yield fail("pod", "there is none", f"kubectl -n {NAMESPACE} describe replicaset -l app={ACCOUNT}")
+        yield fail("pod", "there is none", f"{where.kubectl} describe replicaset -l app={ACCOUNT}")
     for pod in pods.get("items", []):
         name, phase = pod["metadata"]["name"], pod.get("status", {}).get("phase", "?")
         waits = [why for status in _containers(pod) if (why := (status.get("state") or {}).get("waiting"))]
@@ -102,16 +88,14 @@ def check_pod(kube: Kube) -> Iterator[Finding]:
             yield ok("pod", f"{name} is Running")
         else:
             why = "; ".join(f"{wait.get('reason', '?')} {wait.get('message', '')}".strip() for wait in waits)
-            yield fail(
-                "pod", f"{name} is {phase}: {why or 'see its events'}", f"kubectl -n {NAMESPACE} describe pod {name}"
-            )
+            yield fail("pod", f"{name} is {phase}: {why or 'see its events'}", f"{where.kubectl} describe pod {name}")
         yield from _restarts(pod)
-        yield _check_ready(kube, name)
+        yield _check_ready(kube, where, name)
 
 
-def _check_ready(kube: Kube, pod: str) -> Finding:
+def _check_ready(kube: Kube, where: Installation, pod: str) -> Finding:
     """/ready through the API server, which takes the right to get pods/proxy."""
-    answer = kube.exchange("GET", f"{_CORE}/pods/{pod}:8080/proxy/ready")
+    answer = kube.exchange("GET", f"{where.core}/pods/{pod}:8080/proxy/ready")
     try:
         said = json.loads(answer.body)
     except ValueError:

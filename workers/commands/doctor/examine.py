@@ -15,6 +15,7 @@ from workers.commands.doctor.agent import check_agent
 from workers.commands.doctor.central import check_central
 from workers.commands.doctor.cluster import check_api_server, check_bundle, check_pod, check_usage
 from workers.commands.doctor.findings import Finding, Verdict, fail, ok, unknown, warn
+from workers.commands.doctor.installation import DEFAULT_NAMESPACE, Installation
 from workers.commands.doctor.laptop import settings_from_cluster
 from workers.commands.doctor.limits import check_admission, check_limits
 
@@ -22,14 +23,18 @@ _PATIENCE = 5.0
 """Seconds for each group of questions to the API server; in a cluster that is well all take less than one."""
 
 
-def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Every finding, as it is made: inside the agent's pod, or on a laptop with a kubeconfig."""
+def examine(environ: Mapping[str, str], namespace: str | None = None) -> Iterator[Finding]:
+    """Every finding, as it is made: inside the agent's pod, or on a laptop with a kubeconfig.
+
+    The agent is looked for in ``namespace``, by default in this pod's own, or in kube-system.
+    """
     inside = "KUBERNETES_SERVICE_HOST" in environ and ("POD_UID" in environ or "KUBECONFIG" not in environ)
     kubeconfig = environ.get("KUBECONFIG") or (None if inside else "~/.kube/config")
+    where = Installation(namespace or environ.get("POD_NAMESPACE") or DEFAULT_NAMESPACE)
     kube = Kube(kubeconfig, f"{USER_AGENT} doctor")
     yield ok("where", "inside the pod" if inside else f"outside the cluster, with the kubeconfig {kubeconfig}")
     settings = None
-    for finding, found in _settings(environ, kube, inside):
+    for finding, found in _settings(environ, kube, where, inside):
         settings = found or settings
         yield finding
     if settings is not None:
@@ -41,9 +46,9 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield finding
     if answers:
         events_wanted = settings is not None and settings.tasks.kubernetes_events
-        yield from _guarded("bundle", lambda: check_bundle(kube, inside))
+        yield from _guarded("bundle", lambda: check_bundle(kube, where, inside))
         read_only = settings is not None and settings.tasks.limits.current().read_only
-        yield from _guarded("rbac", lambda: check_access(kube, inside, events_wanted, read_only))
+        yield from _guarded("rbac", lambda: check_access(kube, where, inside, events_wanted, read_only))
         yield from _guarded("admission limits", lambda: check_admission(kube, inside))
         yield from _guarded("metrics.k8s.io", lambda: check_usage(kube))
     else:
@@ -58,18 +63,20 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         beside = settings
         yield from _guarded("agent", lambda: check_agent(beside))
     elif answers:
-        yield from _guarded("pod", lambda: check_pod(kube))
+        yield from _guarded("pod", lambda: check_pod(kube, where))
     else:
         yield unknown("pod", "not looked at: the API server does not answer")
 
 
-def _settings(environ: Mapping[str, str], kube: Kube, inside: bool) -> Iterator[tuple[Finding, Settings | None]]:
+def _settings(
+    environ: Mapping[str, str], kube: Kube, where: Installation, inside: bool
+) -> Iterator[tuple[Finding, Settings | None]]:
     """The settings of the environment; on a laptop without them, those of the cluster."""
     try:
         settings = config.load(environ)
     except ConfigurationError as error:
         if not inside and "CLUSTER_ID" not in environ:
-            yield from settings_from_cluster(kube, environ)
+            yield from settings_from_cluster(kube, where, environ)
             return
         for problem in error.problems:
             advice = "see docs/configuration.md; in the cluster: ConfigMap and Secret of the bundle"

@@ -309,7 +309,7 @@ def test_a_message_in_fragments_is_one(central: Central, stream: TaskStream) -> 
 
 def test_a_frame_that_drips_ends_the_connection(central: Central) -> None:
     """It is never silent, and never there."""
-    with closing(stream_to(central.url, ping_seconds=0.05)) as stream:
+    with closing(stream_to(central.url, ping_seconds=1)) as stream:
         frames = opened(stream)
         server_side = eventually(lambda: central.streams)[0]
         server_side.send_raw(b"\x81\x7d")
@@ -323,7 +323,7 @@ def test_a_frame_that_drips_ends_the_connection(central: Central) -> None:
                     return
 
         threading.Thread(target=drip, daemon=True).start()
-        with pytest.raises(TemporaryError, match=r"a frame that took longer than 0\.1 s"):
+        with pytest.raises(TemporaryError, match=r"a frame that took longer than 2 s"):
             next(frames)
         enough.set()
 
@@ -337,7 +337,7 @@ def test_a_frame_as_large_as_allowed_passes(central: Central, stream: TaskStream
 
 
 def test_an_answered_silence_is_said_and_the_connection_goes_on(central: Central) -> None:
-    with closing(stream_to(central.url, ping_seconds=0.05)) as stream:
+    with closing(stream_to(central.url, ping_seconds=1)) as stream:
         frames = opened(stream)
         assert [next(frames) for _ in range(2)] == [None, None]
         central.push(TASK)

@@ -7,8 +7,10 @@ import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from kubernetes.config import incluster_config
 
 from shared.basics.errors import TemporaryError
 from shared.basics.timing import Deadline
@@ -197,6 +199,28 @@ def test_without_a_kubeconfig_it_takes_the_service_account(monkeypatch: pytest.M
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(KubeUnavailable, match="settings from the pod's ServiceAccount"):
         Kube(None, "tests").get(NODE)
+
+
+def test_inside_a_cluster_no_proxy_stands_before_the_api_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTPS_PROXY is set for Central; the API server is behind the Service's address."""
+    account = tmp_path / "serviceaccount"
+    account.mkdir()
+    with Cluster(nodes=1, tls=tmp_path, tokens={"t": "someone"}) as cluster:
+        (account / "token").write_text("t")
+        (account / "ca.crt").write_text((tmp_path / "ca.crt").read_text())
+        monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(account / "token"))
+        monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(account / "ca.crt"))
+        host, port = urlsplit(cluster.url).netloc.split(":")
+        for name, text in {
+            "KUBERNETES_SERVICE_HOST": host,
+            "KUBERNETES_SERVICE_PORT": port,
+            "HTTPS_PROXY": "http://127.0.0.1:1",
+            "HTTP_PROXY": "http://127.0.0.1:1",
+        }.items():
+            monkeypatch.setenv(name, text)
+        assert Kube(None, "tests").get(NODE)
 
 
 def test_a_rotated_token_is_read_again_at_once(tmp_path: Path) -> None:

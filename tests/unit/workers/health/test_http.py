@@ -11,6 +11,7 @@ from contextlib import closing
 
 import pytest
 
+from shared.basics.errors import ConfigurationError
 from tests.unit.conftest import eventually
 from workers.health.http import CONCURRENT, Answer, EndpointServer, as_json
 
@@ -185,5 +186,5 @@ def test_nonsense_harms_nobody(server: EndpointServer, request_: bytes) -> None:
 
 
 def test_a_port_that_is_taken_is_an_error_at_once(server: EndpointServer) -> None:
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(ConfigurationError, match="in use"):
         EndpointServer("127.0.0.1", server.server_port, {}).server_close()

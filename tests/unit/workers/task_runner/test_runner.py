@@ -213,10 +213,16 @@ def test_a_bad_task_is_answered_at_once_and_once(begin: Begin, queue: FlakyQueue
     assert counted("tasks_total", task_type="unknown", status="failed") == before + 1
 
 
-def test_another_clusters_task_is_counted_and_not_answered(begin: Begin, queue: FlakyQueue) -> None:
+def test_another_clusters_task_is_counted_and_not_answered_and_warned_of_once(
+    begin: Begin, queue: FlakyQueue, caplog: pytest.LogCaptureFixture
+) -> None:
     before = counted("tasks_dropped_total", reason="other_cluster")
-    begin().receive(payload(cluster_id="other"), "poll")
-    assert counted("tasks_dropped_total", reason="other_cluster") == before + 1
+    runner = begin()
+    for _ in range(2):
+        runner.receive(payload(cluster_id="other"), "poll")
+    assert counted("tasks_dropped_total", reason="other_cluster") == before + 2
+    warned = [record for record in caplog.records if record.levelname == "WARNING" and "cluster" in record.message]
+    assert len(warned) == 1, "a poll brings it again every ten seconds"
     assert not answers(queue)
     assert not queue.get_state("task/")
 
@@ -226,7 +232,7 @@ def test_a_task_that_meets_a_bug_does_not_keep_others_from_being_taken_in(
 ) -> None:
     """It would come with every poll, and all behind it never."""
 
-    def broken(raw: Any, cluster_id: str) -> Any:
+    def broken(*_: Any) -> Any:
         raise ZeroDivisionError("oh")
 
     runner = begin()

@@ -12,6 +12,7 @@ from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import kube_of
 from workers.commands.doctor.access import RULES, Rule, check_access, verdict_on
 from workers.commands.doctor.findings import Verdict
+from workers.commands.doctor.installation import Installation
 
 K8S = Path(__file__).resolve().parents[5] / "k8s"
 Right = tuple[str, str, str, str]
@@ -65,7 +66,7 @@ def test_events_nobody_wants_may_be_denied() -> None:
 def test_where_it_cannot_be_asked_that_is_said_once(tmp_path: Path) -> None:
     with Cluster(nodes=0, rbac=[K8S / "base" / "rbac.yaml"]) as cluster:
         agent: Kube = kube_of(cluster.url, tmp_path, cluster.agent_token)
-        (finding,) = check_access(agent, inside=False, events_wanted=False)
+        (finding,) = check_access(agent, Installation(), inside=False, events_wanted=False)
     assert finding.verdict is Verdict.UNKNOWN
     assert 'cannot create resource "subjectaccessreviews"' in finding.detail
     assert "run the doctor in the pod" in finding.advice

@@ -67,6 +67,14 @@ def test_a_port_that_nobody_listens_on_ends_it_there() -> None:
     assert "NetworkPolicies" in findings["central tcp"].advice
 
 
+def test_https_to_a_plain_http_port_is_told_as_that(central: Stand) -> None:
+    findings = found(central.url.replace("http://", "https://"))
+    assert verdicts(findings)["central tls"] == "FAIL"
+    assert "does not speak TLS" in findings["central tls"].detail
+    assert "plain http" in findings["central tls"].advice
+    assert "certificate" not in findings["central tls"].detail
+
+
 def test_a_wrong_key_is_said_and_not_shown(central: Stand) -> None:
     findings = found(central.url, key="wr0ng-key")
     assert findings["central key"].verdict is Verdict.FAIL

@@ -10,11 +10,18 @@ import pytest
 from shared.kube.connection import Kube
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import OddServer, http, kube_of
-from workers.commands.doctor.access import ACCOUNT, NAMESPACE
 from workers.commands.doctor.cluster import check_api_server, check_bundle, check_pod, check_usage
 from workers.commands.doctor.findings import Finding, Verdict
+from workers.commands.doctor.installation import ACCOUNT, Installation
 
-DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+HERE = Installation("cloudoptim")
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{HERE.namespace}/deployments"
+
+
+@pytest.fixture(autouse=True)
+def namespace(cluster: Cluster) -> None:
+    """Not kube-system: it is wherever its owner put it."""
+    cluster.add_namespace(HERE.namespace)
 
 
 def deployed(kube: Kube, ready: int, replicas: int = 1) -> Finding:
@@ -24,7 +31,7 @@ def deployed(kube: Kube, ready: int, replicas: int = 1) -> Finding:
     kube.call("POST", DEPLOYMENTS, None, {"metadata": {"name": ACCOUNT}, "spec": spec})
     status = {"status": {"readyReplicas": ready}}
     kube.call("PATCH", f"{DEPLOYMENTS}/{ACCOUNT}/status", None, status, "application/merge-patch+json")
-    return {finding.topic: finding for finding in check_bundle(kube, inside=False)}["deployment"]
+    return {finding.topic: finding for finding in check_bundle(kube, HERE, inside=False)}["deployment"]
 
 
 @pytest.mark.parametrize(
@@ -45,14 +52,14 @@ def test_a_deployment_is_as_good_as_its_pod(
 
 def pod(cluster: Cluster, kube: Kube, **status: Any) -> list[Finding]:
     """What is said of the agent's pod with this status."""
-    cluster.add_pod(NAMESPACE, "agent-x", "node-1", labels={"app": ACCOUNT})
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods/agent-x/status"
+    cluster.add_pod(HERE.namespace, "agent-x", "node-1", labels={"app": ACCOUNT})
+    path = f"/api/v1/namespaces/{HERE.namespace}/pods/agent-x/status"
     kube.call("PATCH", path, None, {"status": status}, "application/merge-patch+json")
-    return list(check_pod(kube))
+    return list(check_pod(kube, HERE))
 
 
 def test_no_pod_is_a_failure(kube: Kube) -> None:
-    (finding,) = check_pod(kube)
+    (finding,) = check_pod(kube, HERE)
     assert (finding.topic, finding.verdict) == ("pod", Verdict.FAIL)
 
 
@@ -62,7 +69,7 @@ def test_why_a_pod_waits_is_said(cluster: Cluster, kube: Kube) -> None:
     found = pod(cluster, kube, phase="Pending", containerStatuses=status)[0]
     assert found.verdict is Verdict.FAIL
     assert found.detail == "agent-x is Pending: ImagePullBackOff Back-off pulling image"
-    assert found.advice == "kubectl -n kube-system describe pod agent-x"
+    assert found.advice == "kubectl -n cloudoptim describe pod agent-x"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +101,7 @@ def test_why_it_ended_last_is_said(cluster: Cluster, kube: Kube, reason: str, me
 def test_ready_is_asked_through_the_api_server(tmp_path: Path, answer: bytes, verdict: Verdict, words: str) -> None:
     pods = http(200, b'{"items": [{"metadata": {"name": "agent-x"}, "status": {"phase": "Running"}}]}')
     with OddServer(pods, answer) as server:
-        found = {finding.topic: finding for finding in check_pod(kube_of(server.url, tmp_path))}
+        found = {finding.topic: finding for finding in check_pod(kube_of(server.url, tmp_path), HERE)}
         assert b"/pods/agent-x:8080/proxy/ready" in server.requests[1]
     assert found["/ready"].verdict is verdict
     assert words in found["/ready"].detail
