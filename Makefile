@@ -51,7 +51,7 @@ prices: ## rebuild the shipped price table from the lists in PRICE_LISTS=../pric
 lock: ## renew constraints.txt (Python 3.12)
 	scripts/container/lock.sh
 
-audit: ## known vulnerabilities in what the image installs
+audit: ## known vulnerabilities in what the image installs; error 3: nothing, or not all of it, was audited
 	PYTHON=$(PYTHON) scripts/audit.sh
 
 check: lint types test demo ## what .ci/run does, but for the container

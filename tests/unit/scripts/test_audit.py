@@ -1,4 +1,4 @@
-"""The audit fails on findings and on nothing else, and never passes in silence when nothing was looked at."""
+"""The audit's exit status says what was found, and whether all of it was looked at."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def audited(folder: Path, report: str, log: str = "") -> tuple[int, str]:
     [
         ([SAFE], 0, ["audit: 1 packages looked at, 0 known vulnerabilities"]),
         ([SAFE, BAD], 1, ["audit: bad 2.0: PYSEC-1, fixed by 2.1", "2 packages looked at, 1 known"]),
-        ([SAFE, UNKNOWN], 0, ["!!! audit: not known to the vulnerability service: unknown", "1 packages looked at"]),
-        ([UNKNOWN], 0, ["!!! NOTHING WAS AUDITED"]),
+        ([SAFE, UNKNOWN], 3, ["!!! audit: not known to the vulnerability service: unknown", "1 packages looked at"]),
+        ([BAD, UNKNOWN], 1, ["audit: bad 2.0: PYSEC-1", "service: unknown"]),
+        ([UNKNOWN], 3, ["!!! NOTHING WAS AUDITED"]),
     ],
-    ids=["safe", "found", "one unknown", "a mirror that knows none"],
+    ids=["safe", "found", "one unknown", "found, one unknown", "a mirror that knows none"],
 )
 def test_findings_fail_and_gaps_are_named(
     tmp_path: Path, dependencies: list[dict[str, Any]], status: int, words: list[str]
@@ -43,9 +44,9 @@ def test_findings_fail_and_gaps_are_named(
     assert [word for word in words if word not in said] == []
 
 
-def test_a_service_that_is_away_passes_loudly(tmp_path: Path) -> None:
+def test_a_service_that_is_away_is_neither_a_finding_nor_none(tmp_path: Path) -> None:
     status, said = audited(tmp_path, "", "requests.exceptions.ConnectionError: Failed to resolve the name")
-    assert status == 0
+    assert status == 3
     assert "!!! NOTHING WAS AUDITED" in said
 
 
