@@ -94,6 +94,7 @@ BODIES: dict[str, Json] = {
         "virtual_node_count": 0,
         "kwok_node_count": 0,
         "accelerators_by_type": {},
+        "claimed_devices_by_driver": None,
         "nodes_by_instance_type": {"m5.large": 2},
         "nodes_by_zone": {"eu-west-1a": 1, "eu-west-1b": 1},
         "cpu_utilization_percent": 21.5,

@@ -13,6 +13,7 @@ from shared.basics.timing import Deadline
 from shared.kube.connection import Kube
 from shared.kube.decoding import Decoder, Undecodable, parts
 from shared.kube.errors import KubeUnavailable, NotFound
+from shared.kube.groups import versions_of
 from shared.kube.objects import Meta, Struct
 from shared.kube.quantity import read_quantity
 from shared.kube.reads import Resource
@@ -28,14 +29,6 @@ _NEXT = b',{"metadata":{'
 _LONGEST_ITEM = 8 * 1024 * 1024
 
 _logger = logging.getLogger(__name__)
-
-
-class _Version(Struct, frozen=True):
-    version: str = ""
-
-
-class _Group(Struct, frozen=True):
-    versions: list[_Version] = []
 
 
 class _NodeMetrics(Struct, frozen=True):
@@ -57,7 +50,6 @@ class _PodMetrics(Struct, frozen=True):
     containers: list[_ContainerMetrics] = []
 
 
-_group_decoder = msgspec.json.Decoder(_Group)
 _pods_decoder = msgspec.json.Decoder(list[_PodMetrics])
 _pod_decoder = Decoder(_PodMetrics)
 
@@ -123,10 +115,7 @@ class UsageApi:
     def version(self) -> str:
         """The version to ask for. Raises what ``nodes`` raises."""
         if self._version is None:
-            served = self._served()
-            known = [version for version in _VERSIONS if version in served]
-            if not known:
-                raise NotFound(f"GET {GROUP}: it serves {', '.join(served) or 'nothing'}, we know {_VERSIONS}")
+            known = versions_of(self._kube, GROUP, _VERSIONS)
             self._version = next((version for version in known if version != self._failed), known[0])
             _logger.debug("usage is read from metrics.k8s.io/%s", self._version)
         return self._version
@@ -139,12 +128,6 @@ class UsageApi:
         except (NotFound, KubeUnavailable):
             self._failed, self._version = self._version, None
             raise
-
-    def _served(self) -> list[str]:
-        try:
-            return [one.version for one in _group_decoder.decode(self._kube.get(GROUP)).versions]
-        except msgspec.DecodeError as error:
-            raise KubeUnavailable(f"GET {GROUP}: the answer is no API group: {error}") from error
 
 
 def used(quantities: dict[str, str]) -> Used:

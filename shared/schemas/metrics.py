@@ -45,6 +45,8 @@ class ClusterMetrics(Outgoing):
     """Simulated nodes, likewise apart."""
     accelerators_by_type: dict[str, int]
     """GPUs and other accelerators of the nodes by model, or by the name of the resource where nobody says the model."""
+    claimed_devices_by_driver: dict[str, int] | None
+    """Devices that are allocated to ResourceClaims, by DRA driver; null where claims are not there or not readable."""
     nodes_by_instance_type: dict[str, int]
     """Nodes by the label ``node.kubernetes.io/instance-type``; ``unknown`` without it."""
     nodes_by_zone: dict[str, int]

@@ -15,7 +15,7 @@ import pytest
 from tests.container.bundle import K8S, fill_in, helm, kubectl, one, render
 
 _ACCOUNT = "system:serviceaccount:kube-system:cloudoptim-agent"
-_GRANTING = ("pod-labels", "forced-delete", "volume-wait", "kubernetes-events")
+_GRANTING = ("pod-labels", "forced-delete", "volume-wait", "kubernetes-events", "device-claims")
 
 
 @pytest.fixture(autouse=True)

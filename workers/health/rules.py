@@ -83,6 +83,7 @@ JOBS: Mapping[str, Mapping[str, Job]] = {
         "pod-usage": Job("read what pods use", 1800.0),
         "drains": Job("hear of drains that ended", 300.0),
         "self-check": Job("check its totals", 1800.0),
+        "devices": Job("count claimed devices", 1800.0),
     },
     "task-runner": {
         "poll": Job("take in tasks", 60.0),

@@ -34,10 +34,12 @@ def take_sample(
     prices_as_of: str | None,
     billed: Billed = NO_PODS,
     allocation: CostAllocation | None = None,
+    claimed: Mapping[str, int] | None = None,
 ) -> ClusterMetrics:
     """All fields. Cores and GiB are rounded to 6 digits, dollars too.
 
-    ``prices`` are those of all machines, by name; ``billed`` pods have prices of their own.
+    ``prices`` are those of all machines, by name; ``billed`` pods have prices of their own; ``claimed`` devices
+    are those of each DRA driver.
     """
     kinds: Counter[Kind] = Counter()
     capacities: Counter[Capacity] = Counter()
@@ -91,6 +93,7 @@ def take_sample(
         virtual_node_count=kinds[Kind.VIRTUAL],
         kwok_node_count=kinds[Kind.KWOK],
         accelerators_by_type=dict(cards),
+        claimed_devices_by_driver=None if claimed is None else dict(claimed),
         nodes_by_instance_type=dict(types),
         nodes_by_zone=dict(zones),
         cpu_utilization_percent=_percent((used.cpu, allocatable.cpu) for used, allocatable in known),

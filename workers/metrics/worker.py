@@ -25,6 +25,7 @@ from shared.schemas.metrics import ClusterMetrics
 from workers.metrics.allocation.costs import CostKeeper
 from workers.metrics.billed import billed_pods
 from workers.metrics.capacity import Identity, Kind
+from workers.metrics.devices import ClaimedDevices
 from workers.metrics.follow import Followed
 from workers.metrics.nodes import NodeTotals
 from workers.metrics.pods import Pod, PodTotals
@@ -73,6 +74,7 @@ class MetricsWorker(Worker):
             PodTotals.remove,
         )
         self._usage = NodeUsage(kube)
+        self._devices = ClaimedDevices(kube)
         self._costs = CostKeeper(process, kube, self._pods)
         self._table = PriceTable()
         self._owner = OwnerFile(settings.prices_file)
@@ -88,6 +90,7 @@ class MetricsWorker(Worker):
             Loop("sample", self.sample, patience=120.0),
             Loop("drains", self.await_drain, patience=90.0),
             Loop("self-check", self.check, patience=300.0),
+            Loop("devices", self._devices.read, patience=150.0),
         ]
         if self._process.settings.costs.usage:
             loops.append(Loop("pod-usage", self._costs.measure, patience=150.0))
@@ -165,6 +168,7 @@ class MetricsWorker(Worker):
                 self._table.as_of(provider or ""),
                 billed,
                 self._costs.divide(machines, prices, billed),
+                self._devices.latest,
             )
 
     def _tell_cluster(self) -> None:

@@ -41,6 +41,7 @@ BEYOND = {
     "forced-delete": {("", "pods"): {"delete"}},
     "volume-wait": {("storage.k8s.io", "volumeattachments"): {"list"}, ("", "persistentvolumeclaims"): {"get"}},
     "kubernetes-events": {("", "events"): {"create"}},
+    "device-claims": {("resource.k8s.io", "resourceclaims"): {"list"}},
 }
 
 Rights = dict[tuple[str, str], set[str]]

@@ -38,6 +38,7 @@ RULES = (
     Rule("storage.k8s.io", "volumeattachments", ("list",), "volume-wait"),
     Rule("", "persistentvolumeclaims", ("get",), "volume-wait"),
     Rule("", "events", ("create",), "kubernetes-events"),
+    Rule("resource.k8s.io", "resourceclaims", ("list",), "device-claims"),
 )
 """Those of k8s/base, and of the components that are opted in to."""
 
