@@ -45,15 +45,32 @@ class Court:
         self.system, self.shop, self.vault = (f"{self.name}-{what}" for what in ("system", "shop", "vault"))
         self._made: list[str] = []
 
-    def policies(self) -> list[Object]:
-        """The component's, for this account, this "kube-system" and this "cloudoptim-agent"."""
-        text = "---\n".join((COMPONENT / f"{name}.yaml").read_text() for name in POLICIES)
+    def policies(self, *paths: Path) -> list[Object]:
+        """The component's, or those in ``paths``, for this account, this "kube-system" and this "cloudoptim-agent"."""
+        paths = paths or tuple(COMPONENT / f"{name}.yaml" for name in POLICIES)
+        text = "---\n".join(path.read_text() for path in paths)
         text = text.replace("[^:]+:cloudoptim-agent$", self.account.partition("system:serviceaccount:")[2] + "$")
         text = re.sub(
             r"(?<=')kube-system(?=')|^(.*message: )kube-system", rf"\1{self.system}", text, flags=re.MULTILINE
         )
         text = re.sub(r"\b(name|policyName): cloudoptim-agent", rf"\1: {self.name}", text)
         return [document for document in yaml.safe_load_all(text) if document]
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """With the policy of the component read-only besides."""
+        policies = self.policies(COMPONENT.parent / "read-only" / "policy.yaml")
+        before = len(self._made)
+        for policy in policies:
+            self.make(COLLECTIONS[policy["kind"]], policy["kind"], policy["metadata"]["name"], {}, spec=policy["spec"])
+        self.until(lambda: self.patch("plain", {"spec": {"unschedulable": True}}) is not None)
+        try:
+            yield
+        finally:
+            for path in reversed(self._made[before:]):
+                self.admin.exchange("DELETE", path)
+            del self._made[before:]
+            self.until(lambda: self.patch("plain", {"spec": {"unschedulable": True}}) is None)
 
     @contextmanager
     def open(self) -> Iterator[Court]:
@@ -286,6 +303,16 @@ def test_no_image_is_exchanged(court: Court) -> None:
     operations = [{"op": "replace", "path": "/spec/containers/0/image", "value": "evil:1"}]
     refusal = court.label_pod(court.shop, "plain", operations, "application/json-patch+json")
     assert refusal == "of a pod the agent may change labels and nothing else"
+
+
+def test_a_read_only_agent_writes_nothing_at_all(court: Court) -> None:
+    refusal = "the agent is read-only"
+    with court.read_only():
+        assert court.patch("plain", {"metadata": {"labels": {"team": "b"}}}) == refusal
+        assert court.evict(court.shop, "plain") == refusal
+        assert court.delete(court.shop, "plain") == refusal
+        assert court.label_pod(court.shop, "plain", {"metadata": {"labels": {"team": "b"}}}) == refusal
+        court.agent.get(f"/api/v1/nodes/{court.name}-plain")
 
 
 # -- everybody else -------------------------------------------------------------------------------

@@ -123,6 +123,24 @@ def test_only_allowed_types_run_and_central_is_told_which_these_are(restricted: 
     assert sorted(registration.body["task_types"]) == ["cordon_node", "uncordon_node"]
 
 
+def test_a_read_only_agent_registers_without_types_and_reports_as_ever(tmp_path: Path) -> None:
+    with shipped(tmp_path, nodes=2, env={"READ_ONLY": "true"}) as shop:
+        (registration,) = shop.central.ledger.of("register")
+        assert registration.body["task_types"] == []
+        assert shop.logged("without task types: the agent is read-only", "heartbeat")
+        for task_type in ("cordon_node", "drain_node"):
+            result = shop.result(shop.push(task_type, "node-1"))
+            assert result["status"] == "failed"
+            assert result["error"] == "this agent is read-only: the cluster's owner set READ_ONLY"
+        shop.central.ledger.wait(lambda: shop.central.ledger.of("metrics"))
+        shop.cluster.fail_scheduling("batch", "huge")
+        shop.central.ledger.wait(lambda: shop.central.ledger.of("events"))
+        assert shop.agent.ready()["ready"]
+        assert not [
+            entry for entry in shop.cluster.audit if "agent" in entry.user and entry.verb in ("patch", "create")
+        ]
+
+
 # -- cordoned nodes -------------------------------------------------------------------------------
 
 

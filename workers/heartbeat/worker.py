@@ -103,6 +103,8 @@ class HeartbeatWorker(Worker):
         self._registered = True
         self._tell_registration(ok=True)
         _logger.info("registered cluster %s as instance %s", self._cluster_id, self._process.instance_id)
+        if self._process.settings.tasks.limits.current().read_only:
+            _logger.info("registered without task types: the agent is read-only")
         return 5.0
 
     def _tell_registration(self, ok: bool, why: str = "") -> None:
