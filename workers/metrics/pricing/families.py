@@ -7,11 +7,13 @@ all of them; scripts/prices/ builds on that, and so does who reads its table.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 BURSTABLE, GENERAL, COMPUTE, MEMORY, STORAGE = "burstable", "general", "compute", "memory", "storage"
 
 _AZURE_NUMBER = re.compile(r"\d+(?:-\d+)?")
 _CONSTRAINED = re.compile(r"(\d[a-z]*)-\d+", re.IGNORECASE)
+_CUSTOM = re.compile(r"(?:([a-z]\d[a-z]?)-)?custom-(\d{1,3})-(\d{3,7})(?:-ext)?")
 _LETTERS = re.compile(r"[a-z]+")
 
 _AWS = {"t": BURSTABLE, "c": COMPUTE, "r": MEMORY, "x": MEMORY, "u": MEMORY, "z": MEMORY, "i": STORAGE, "d": STORAGE}
@@ -24,11 +26,37 @@ _GCP_WITH_CARDS = re.compile(r"(?:a[2-9]|g[2-9]|ct)")
 """Families whose price holds their GPUs or TPUs; to all others of Google's, cards are attached and paid apart."""
 
 
+class Custom(NamedTuple):
+    """A custom machine type of Google's."""
+
+    family: str
+    vcpus: int
+    gib: float
+
+    @property
+    def gib_of_eight(self) -> tuple[float, float]:
+        """Memory of the family's standard-8 and highmem-8."""
+        return (30.0, 52.0) if self.family == "n1" else (32.0, 64.0)
+
+    @property
+    def premium(self) -> float:
+        """What custom costs more: 5% in N1 and N2, nothing in E2 and N2D (held against libcloud's custom prices)."""
+        return 1.05 if self.family in ("n1", "n2") else 1.0
+
+
+def custom_of(instance_type: str) -> Custom | None:
+    """``n2-custom-4-16384``, or ``custom-4-15360`` of N1: vCPUs and MiB; ``-ext`` with more memory for each vCPU."""
+    match = _CUSTOM.fullmatch(instance_type.lower())
+    return Custom(match[1] or "n1", int(match[2]), int(match[3]) / 1024) if match else None
+
+
 def family_of(provider: str, instance_type: str) -> str:
     """``m5`` of m5.large, ``standard_das_v5`` of Standard_D4as_v5, ``n2d`` of n2d-standard-4; lower-case."""
     name = instance_type.lower()
     if provider == "azure":
         return _AZURE_NUMBER.sub("", name, count=1)
+    if provider == "gcp" and name.startswith("custom-"):
+        return "n1"
     return name.partition("." if provider == "aws" else "-")[0]
 
 

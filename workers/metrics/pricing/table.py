@@ -28,7 +28,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from workers.metrics.pricing.families import class_of, family_of, whole_size
+from workers.metrics.pricing.families import Custom, class_of, custom_of, family_of, whole_size
 from workers.metrics.pricing.price import DERIVED, FALLBACK, TABLE
 
 FORMAT = "cloudoptim prices 2"
@@ -89,6 +89,8 @@ class PriceTable:
             return None
         if provider == "azure":
             name = self._listed_name(provider, name)
+        if provider == "gcp" and (custom := custom_of(name)) is not None:
+            return self._custom(region, custom)
         listed = self._listed(provider, region, name)
         if listed is not None:
             return Listed(listed, TABLE)
@@ -97,6 +99,17 @@ class PriceTable:
             return None
         ratio, exact = self._ratio(provider, region, family_of(provider, name))
         return Listed(at_home * ratio, DERIVED if exact else FALLBACK)
+
+    def _custom(self, region: str, custom: Custom) -> Listed | None:
+        """A machine of Google's whose vCPUs and memory somebody chose: by what they cost in the family's own sizes."""
+        found = [self.find("gcp", region, f"{custom.family}-{shape}-8") for shape in ("standard", "highmem")]
+        if found[0] is None or found[1] is None:
+            return None
+        standard, highmem = custom.gib_of_eight
+        gib = (found[1].dollars - found[0].dollars) / (highmem - standard)
+        vcpu = (found[0].dollars - gib * standard) / 8
+        source = FALLBACK if FALLBACK in (found[0].source, found[1].source) else DERIVED
+        return Listed(custom.premium * (custom.vcpus * vcpu + custom.gib * gib), source)
 
     def _spot_ratio(self, provider: str, region: str, instance_type: str) -> float | None:
         """What part of the on-demand price spot costs; None for a provider whose spot prices nobody lists."""

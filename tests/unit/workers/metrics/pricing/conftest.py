@@ -38,6 +38,12 @@ def table(tmp_path: Path) -> PriceTable:
     return PriceTable(written(tmp_path, LINES))
 
 
+@pytest.fixture(scope="session")
+def shared_table(tmp_path_factory: pytest.TempPathFactory) -> PriceTable:
+    """The same, for tests with many examples."""
+    return PriceTable(written(tmp_path_factory.mktemp("prices"), LINES))
+
+
 def written(folder: Path, lines: list[str]) -> Path:
     path = folder / "prices.txt"
     path.write_text("\n".join(lines) + "\n", encoding="ascii")

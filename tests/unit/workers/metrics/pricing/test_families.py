@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from workers.metrics.pricing.families import class_of, family_of, pays_cards_apart, whole_size
+from workers.metrics.pricing.families import (
+    Custom,
+    class_of,
+    custom_of,
+    family_of,
+    pays_cards_apart,
+    whole_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +34,7 @@ from workers.metrics.pricing.families import class_of, family_of, pays_cards_apa
         ("gcp", "c4-highmem-8", "c4", "memory"),
         ("gcp", "n4-highcpu-8", "n4", "compute"),
         ("gcp", "e2-medium", "e2", "burstable"),
+        ("gcp", "custom-4-15360", "n1", "general"),
         ("hetzner", "cx22", "cx22", "general"),
         ("", "", "", "general"),
     ],
@@ -42,6 +50,21 @@ def test_google_attaches_cards_to_some_machines_and_builds_others_with_them() ->
     for whole in ("a2-highgpu-1g", "a3-highgpu-8g", "g2-standard-4", "ct5lp-hightpu-4t"):
         assert not pays_cards_apart("gcp", whole)
     assert not pays_cards_apart("aws", "g5.xlarge")
+
+
+@pytest.mark.parametrize(
+    ("name", "custom"),
+    [
+        ("n2-custom-4-16384", Custom("n2", 4, 16.0)),
+        ("N2D-Custom-8-65536-ext", Custom("n2d", 8, 64.0)),
+        ("custom-2-7680", Custom("n1", 2, 7.5)),
+        ("e2-custom-medium-4096", None),
+        ("n2-standard-4", None),
+        ("n2-custom-4-" + "9" * 40, None),
+    ],
+)
+def test_what_somebody_chose_for_a_custom_type(name: str, custom: Custom | None) -> None:
+    assert custom_of(name) == custom
 
 
 @pytest.mark.parametrize(

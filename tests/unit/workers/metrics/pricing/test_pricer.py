@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.kube.resources import Amount
 from tests.unit.workers.metrics.conftest import LINUX
 from workers.metrics.accelerators import Accelerator
-from workers.metrics.capacity import HYBRID, Capacity, Identity
+from workers.metrics.capacity import HYBRID, Capacity, Identity, Kind
+from workers.metrics.pricing.families import pays_cards_apart
 from workers.metrics.pricing.owner import SAYS_NOTHING, Owner, OwnRates
 from workers.metrics.pricing.price import UNPRICED, Price, nano
 from workers.metrics.pricing.pricer import RENTED_FROM, Sources, price
@@ -203,3 +206,43 @@ def test_the_owners_rate_comes_before_the_clouds_rates_and_after_its_list(table:
     own = Owner(NO_QUOTES, OwnRates(vcpu=0.01, gib=0.0))
     assert of(LINUX, table, own) == about(0.107, "table")
     assert of(LINUX._replace(instance_type="m99.large"), table, own) == about(0.02, "fallback")
+
+
+# -- whatever a node says -------------------------------------------------------------------------
+
+NAMES = st.sampled_from(
+    ["", "m5.large", "M8I.large", "p6.large", "Standard_D4s_v5", "n1-standard-8", "custom-4-15360", "x/y"]
+)
+CARDS = st.builds(Accelerator, st.just("nvidia.com/gpu"), NAMES, st.integers(0, 16), st.integers(0, 16))
+NODES = st.builds(
+    Identity,
+    st.sampled_from(["", "aws", "azure", "gcp", "oci", "metal3"]),
+    st.sampled_from(["", "eu-west-1", "us-central1", "eastus", "mars-1"]),
+    st.just(""),
+    NAMES,
+    st.sampled_from(Capacity),
+    st.sampled_from(["linux", "windows"]),
+    st.just(Kind.MACHINE),
+    st.lists(CARDS, max_size=2).map(tuple),
+)
+AMOUNTS = st.builds(Amount, st.integers(0, 10**14), st.integers(0, 2**45))
+
+
+@given(NODES, AMOUNTS)
+def test_every_machine_has_a_price_in_whole_nano_dollars_or_none_that_anybody_knows(
+    shared_table: PriceTable, node: Identity, allocatable: Amount
+) -> None:
+    found = price(node, allocatable, Sources(SAYS_NOTHING, shared_table, 0.35))
+    assert (found.nanodollars is None) == (found.source == "unknown") == (node.provider in ("", "metal3"))
+    assert found.nanodollars is None or (isinstance(found.nanodollars, int) and found.nanodollars >= 0)
+    if node.accelerators and found.source == "table" and node.provider == "gcp":
+        assert not pays_cards_apart("gcp", node.instance_type), "attached cards of no known model"
+
+
+@given(NODES, AMOUNTS)
+def test_spot_never_costs_more_than_on_demand(shared_table: PriceTable, node: Identity, allocatable: Amount) -> None:
+    spot, on_demand = (
+        price(node._replace(capacity=capacity), allocatable, Sources(SAYS_NOTHING, shared_table, 0.35))
+        for capacity in (Capacity.SPOT, Capacity.ON_DEMAND)
+    )
+    assert (spot.nanodollars or 0) <= (on_demand.nanodollars or 0)

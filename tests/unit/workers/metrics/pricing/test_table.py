@@ -61,6 +61,28 @@ def test_knows_what_it_does_not_list(table: PriceTable, provider: str, region: s
     assert table.find(provider, region, instance_type) is None
 
 
+@pytest.mark.parametrize(
+    ("region", "instance_type", "dollars"),
+    [
+        ("us-central1", "n2-custom-4-16384", 4 * 0.033174 + 16 * 0.004446),
+        ("europe-west1", "n2-custom-4-16384", 4 * 0.036489 + 16 * 0.004892),
+        ("us-central1", "custom-8-30720", 8 * 0.033174 + 30 * 0.004446),
+        ("us-central1", "e2-custom-4-8192", 4 * 0.02181159 + 8 * 0.00292353),
+        ("southamerica-east1", "n2d-custom-8-32768", 8 * 0.043657 + 32 * 0.005851),
+    ],
+)
+def test_a_custom_machine_costs_what_its_parts_do(region: str, instance_type: str, dollars: float) -> None:
+    """The prices of parts are those that libcloud lists for custom machines."""
+    found = PriceTable().find("gcp", region, instance_type)
+    assert found is not None
+    assert found.source == DERIVED
+    assert found.dollars == pytest.approx(dollars, rel=0.01)
+
+
+def test_a_custom_machine_of_a_family_without_such_sizes_is_not_known(table: PriceTable) -> None:
+    assert table.find("gcp", "us-central1", "c9-custom-4-16384") is None
+
+
 def test_what_part_of_it_spot_costs(table: PriceTable) -> None:
     assert table.spot_ratio("gcp", "us-central1", "e2-standard-4") == 0.3
     assert table.spot_ratio("gcp", "us-central1", "c4-standard-4") == 0.25
