@@ -170,10 +170,7 @@ class Ground:
     def deny_evictions(self, message: str) -> None:
         """An admission policy of the cluster that denies the evictions of this namespace."""
         if self._cluster is not None:
-            name = self.namespace
-            said = f"ValidatingAdmissionPolicy '{name}' with binding '{name}' denied request: {message}"
-            body = {"kind": "Status", "status": "Failure", "message": said, "reason": "Invalid", "code": 422}
-            self._cluster.fail(subresource="eviction", status=422, body=body, times=None)
+            self._cluster.deny_by_policy(self.namespace, message, subresource="eviction")
             return
         for policy in objects.policy(self.namespace, self.namespace, message):
             self.apply(policy)

@@ -135,13 +135,20 @@ def _validate(policy: Object, binding: Object, known: Object) -> None:
 
 
 def _denied(policy: Object, binding: Object, request: Object, said: str, reason: str | None) -> ApiError:
-    head = f"ValidatingAdmissionPolicy '{policy['metadata']['name']}' with binding '{binding['metadata']['name']}'"
-    message = f"{head} denied request: {said}"
-    group, plural = request["resource"]["group"], request["resource"]["resource"]
+    resource, name = request["resource"], request.get("name")
+    names = policy["metadata"]["name"], binding["metadata"]["name"]
+    return denied_by_policy(resource["group"], resource["resource"], name, *names, said, reason)
+
+
+def denied_by_policy(
+    group: str, plural: str, name: str | None, policy: str, binding: str, said: str, reason: str | None = None
+) -> ApiError:
+    """A policy's refusal; 422 where it gives no reason of its own."""
+    message = f"ValidatingAdmissionPolicy '{policy}' with binding '{binding}' denied request: {said}"
     qualified = f"{plural}.{group}" if group else plural
-    about = details(request.get("name"), group, plural)
+    about = details(name, group, plural)
     about["causes"] = [{"message": message}]
-    subject = f'{qualified} "{request["name"]}"' if "name" in request else qualified
+    subject = f'{qualified} "{name}"' if name else qualified
     return ApiError(_CODES[reason or "Invalid"], reason or "Invalid", f"{subject} is forbidden: {message}", about)
 
 

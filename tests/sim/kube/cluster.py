@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from tests.sim.kube import discovery, kinds, mishaps, objects, pods, workloads
-from tests.sim.kube.access import ADMIN, AGENT, EVERYTHING, Access, grants_from, load_documents
+from tests.sim.kube.access import ADMIN, AGENT, EVERYTHING, Access, Ask, grants_from, load_documents
+from tests.sim.kube.admission import denied_by_policy
 from tests.sim.kube.audit import Audit
 from tests.sim.kube.clockwork import Clockwork
 from tests.sim.kube.control import Control
@@ -194,6 +195,14 @@ class Cluster:
         self, webhook: str, message: str, code: int = 403, times: int | None = None, **match: Any
     ) -> Fault:
         return self.deny(webhook, message, code, times, subresource="eviction", **match)
+
+    def deny_by_policy(self, policy: str, message: str, times: int | None = None, **match: Any) -> Fault:
+        """A ValidatingAdmissionPolicy, bound under its own name, says no."""
+
+        def denial(ask: Ask) -> Object:
+            return denied_by_policy(ask.group, ask.resource, ask.name, policy, policy, message).body()
+
+        return self.fail(status=422, body=denial, times=times, **match)
 
     def make_dry(self, times: int | None = 1, **match: Any) -> Fault:
         """A mutating webhook turns evictions into dry runs: 201, and nothing happens."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +26,8 @@ class Fault:
     """How many requests it takes; None until it is removed."""
     status: int | None = None
     """The HTTP status; None lets the request through after ``delay``."""
-    body: Object | str = ""
-    """A JSON object, or text sent as ``text/plain``."""
+    body: Object | str | Callable[[Ask], Object] = ""
+    """A JSON object, what makes one for a request, or text sent as ``text/plain``."""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     close: bool = False

@@ -50,7 +50,7 @@ class Api:
         try:
             user = self.access.user(request.headers.get("authorization", ""))
             fault = self.faults.meet(route.ask, request.path)
-            response = _faulty(fault) if fault is not None else None
+            response = _faulty(fault, route.ask) if fault is not None else None
             if response is None:
                 self.access.check(user, route.ask)
                 response = self._answer(request, route, user)
@@ -247,17 +247,17 @@ def _refusal(refusal: ApiError) -> Response:
     return response
 
 
-def _faulty(fault: Fault) -> Response | None:
+def _faulty(fault: Fault, ask: Ask) -> Response | None:
     if fault.delay:
         time.sleep(fault.delay)
     if fault.close:
         raise watches.Cut
     if fault.status is None:
         return None
-    text = isinstance(fault.body, str)
-    body = fault.body.encode() if isinstance(fault.body, str) else encode(fault.body)
-    kind = "text/plain; charset=utf-8" if text else "application/json"
-    return Response(fault.status, body, kind, dict(fault.headers))
+    if isinstance(fault.body, str):
+        return Response(fault.status, fault.body.encode(), "text/plain; charset=utf-8", dict(fault.headers))
+    body = fault.body(ask) if callable(fault.body) else fault.body
+    return Response(fault.status, encode(body), headers=dict(fault.headers))
 
 
 def _indented(response: Response) -> Response:
