@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 TOOLS := $(VENV)/tools/.installed
 
-.PHONY: demo test lint types audit tools container-test hostile soak paths check docs chart prices lock clean
+.PHONY: demo test lint types audit tools container-test hostile soak stops paths check docs chart prices lock clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
@@ -21,6 +21,9 @@ hostile: $(READY) ## half an hour of a hostile Central; compares every object of
 
 soak: $(READY) ## 500 workers killed under load; counts what went in and came out (about 10 minutes)
 	$(BIN)/python -m tests.sim.soak --kills 500
+
+stops: $(READY) ## the agent stopped at a hundred random moments of a bad time at Central (about 15 minutes)
+	$(BIN)/python -m tests.sim.stops --stops 100
 
 paths: $(READY) ## load balancers that drop without a word for ten minutes, in network namespaces (root; a quarter of an hour)
 	$(BIN)/python -m tests.sim.paths --seconds 600

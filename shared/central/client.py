@@ -198,6 +198,7 @@ class CentralClient:
                 if cutoff.used:
                     raise TimeoutError
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            _tell_refused(call, False)
             if cutoff.used:
                 raise TemporaryError(f"Central does not answer {call} whole within {seconds:g} s") from error
             raise TemporaryError(

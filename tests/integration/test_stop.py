@@ -18,6 +18,7 @@ import pytest
 from shared.basics.errors import AgentError
 from shared.basics.timing import Backoff
 from shared.process.lifecycle import FIRST_RETRY
+from shared.queue.messages import TOPICS
 from tests.sim.central.faults import Fault
 from tests.sim.central.server import Central
 from tests.unit.conftest import FakeClock
@@ -53,7 +54,7 @@ class BadQuarter:
         self.clock = FakeClock()
         self.uplink = Uplink(central, run_dir, self.clock)
         self.central = central
-        self.accepted: dict[str, set[str]] = {"results": set(), "events": set(), "metrics": set()}
+        self.accepted: dict[str, set[str]] = {topic: set() for topic in TOPICS}
         self._dice = dice
         self._begun = self.clock.monotonic()
         self._pauses = Backoff(FIRST_RETRY, 30.0, dice)
@@ -127,20 +128,21 @@ class BadQuarter:
         return {
             "results": {arrival.task_id for arrival in ledger.of("result")},
             "events": {event["event_id"] for batch in ledger.of("events") for event in batch.body["events"]},
+            "notices": set(),
             "metrics": {arrival.headers["Idempotency-Key"] for arrival in ledger.of("metrics")},
         }
 
     def left(self) -> dict[str, set[str]]:
         """Keys of what the queue still holds."""
         self.uplink.queue.release_all()
-        found: dict[str, set[str]] = {"results": set(), "events": set(), "metrics": set()}
+        found: dict[str, set[str]] = {topic: set() for topic in TOPICS}
         while leased := self.uplink.queue.lease(list(found), 1000, 600):
             found[leased[0].topic] |= {message.key for message in leased}
         return found
 
 
 def said_to_be_left(caplog: pytest.LogCaptureFixture) -> dict[str, int]:
-    counts = dict.fromkeys(("results", "events", "metrics"), 0)
+    counts = dict.fromkeys(TOPICS, 0)
     for record in caplog.records:
         if "left undelivered" in record.getMessage():
             counts.update({topic: int(n) for n, topic in re.findall(r"(\d+) (\w+)", record.getMessage())})

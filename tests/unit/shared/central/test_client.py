@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -402,6 +404,20 @@ def test_a_huge_answer_is_not_read_to_its_end() -> None:
         client.heartbeat(b"{}")
 
 
+def test_a_bomb_is_not_unpacked_to_its_end() -> None:
+    """A hundred and fifty kilobytes that unpack to a hundred and fifty megabytes."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(packer.compress(b"{}," * 350_000) for _ in range(150)) + packer.flush()
+    answer = http(200, bomb, {"Content-Encoding": "gzip"})
+    with OddServer(answer) as server, closing(client_of(server.url)) as client:
+        tracemalloc.start()
+        with pytest.raises(TemporaryError, match="larger than"):
+            client.heartbeat(b"{}")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 3 * MAX_BODY
+
+
 def test_of_a_list_of_tasks_that_is_too_large_what_came_whole_is_used() -> None:
     """520 tasks of 27 KB are 14 MB, and there was no task at all for as long as they were pending."""
     task = json.dumps({"task_id": "t1", "parameters": {"x": "y" * 27_000}}).encode()
@@ -420,6 +436,32 @@ def test_a_long_reason_is_cut(central: Central, client: CentralClient) -> None:
         client.heartbeat(b"{}")
     assert len(str(raised.value)) < 300
     assert str(raised.value).endswith("xxx...")
+
+
+def test_a_call_that_is_refused_shows_and_no_longer_once_it_is_not(central: Central, client: CentralClient) -> None:
+    def refused() -> bool:
+        return counted("central_refuses", call="tasks") == 1
+
+    for fault in ({"status": 400}, {"status": 401}, {"status": 410, "body": b"<html>"}):
+        central.fault("tasks", **fault, times=1)
+        with pytest.raises(AgentError):
+            client.tasks()
+        assert refused()
+        central.fault("tasks", status=503, times=1)
+        with pytest.raises(TemporaryError):
+            client.tasks()
+        assert not refused()
+    central.fault("tasks", status=400, times=1)
+    with pytest.raises(PermanentError):
+        client.tasks()
+    central.fault("tasks", cut=True, times=2)
+    with pytest.raises(TemporaryError):
+        client.tasks()
+    assert not refused(), "it does not answer, which is another trouble"
+    central.fault("result", status=400, times=1)
+    with pytest.raises(PermanentError):
+        client.send_result("t1", RESULT, "t1")
+    assert counted("central_refuses", call="result") == 0, "a result may be refused for what it is"
 
 
 def test_every_call_is_measured_by_name_and_status(central: Central, client: CentralClient) -> None:
