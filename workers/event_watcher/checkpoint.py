@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from shared.basics.timing import iso
 from shared.schemas.events import ClusterEvent
 from workers.event_watcher.aggregate import WINDOW_SECONDS
+from workers.event_watcher.memo import Memo
 
 LATENESS = timedelta(minutes=5)
 """How long after it happened something may show up, clocks of nodes being what they are."""
@@ -34,19 +35,6 @@ class Mark(NamedTuple):
     time: datetime | None
 
 
-class Memo(Protocol):
-    """Something that must be remembered across restarts, in the same transaction as what was told by it."""
-
-    def load(self, record: Any) -> None:
-        """Take up what was saved."""
-
-    def unsaved(self) -> Any:
-        """What is to be saved, as JSON; None when nothing changed since it was last asked."""
-
-    def lost(self) -> None:
-        """What was handed out could not be saved: hand it out again."""
-
-
 class Checkpoint:
     """One watch's resourceVersion, the time of the newest it saw, and the ids forwarded lately.
 
@@ -64,9 +52,10 @@ class Checkpoint:
         self.version: str = kept.get("version", "")
         self.time = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
         self._moves = 0
-        self._memo, self._memo_key = memo, f"{key}/memo"
-        if memo is not None and self._memo_key in saved:
-            memo.load(saved[self._memo_key])
+        self._memo, self._memo_prefix = memo, f"{key}/memo/"
+        if memo is not None:
+            prefix = self._memo_prefix
+            memo.load({name.removeprefix(prefix): record for name, record in saved.items() if name.startswith(prefix)})
         self._history = self.time
         """What is older than this, give or take latecomers, is history."""
         self._newest = self.time
@@ -93,12 +82,14 @@ class Checkpoint:
         """
         moment = iso(mark.time) if mark.time else None
         state = {self._key: {"version": mark.version, "time": moment, "piece": self._number}, **self._pieces}
-        memo = self._memo.unsaved() if self._memo is not None else None
-        return state if memo is None else {**state, self._memo_key: memo}
+        memo = self._memo.unsaved() if self._memo is not None else {}
+        return {**state, **{self._memo_prefix + name: record for name, record in memo.items()}}
 
     def saved(self) -> None:
         """What ``unsaved`` gave is safe."""
         self._pieces = {}
+        if self._memo is not None:
+            self._memo.saved()
 
     def lost(self) -> None:
         """What ``unsaved`` gave is not."""

@@ -16,6 +16,7 @@ from typing import Any
 from shared.basics.timing import iso
 from shared.kube.objects import Condition
 from shared.schemas.events import ClusterEvent, Details, Severity
+from workers.event_watcher.memo import Dirty
 from workers.event_watcher.objects import Node
 from workers.event_watcher.sights import notices
 from workers.event_watcher.sights.sight import MESSAGE, Sight, key_of, latest, moment, name_of
@@ -50,7 +51,7 @@ class Outages:
         self._seen_ready: OrderedDict[str, None] = OrderedDict()
         self._coming_up: dict[str, Node] = {}
         """Nodes that are not ready because they are young, each to be looked at again when it is not."""
-        self._changed = False
+        self._dirty = Dirty()
 
     def saw(self, node: Node, now: datetime) -> Sight | None:
         """Its outage, if ``node`` is in one."""
@@ -79,7 +80,7 @@ class Outages:
             key = key_of(node.metadata)
             self._coming_up.pop(key, None)
             self._seen_ready.pop(key, None)
-            self._changed |= self._outages.pop(key, None) is not None
+            self._forget(key)
 
     def marked_if_late(self, sight: Sight, now: datetime) -> Sight:
         """``sight``, marked as late if its node was cut off when it happened and came back only lately."""
@@ -95,31 +96,29 @@ class Outages:
             return sight
         return replace(sight, late=True, event=event.model_copy(update={"details": {**event.details, "late": True}}))
 
-    # What is kept with the checkpoint (workers.event_watcher.checkpoint.Memo).
+    # What is kept with the checkpoint (workers.event_watcher.memo.Memo).
 
-    def load(self, record: Any) -> None:
-        """Take up what an earlier run of this worker left."""
-        if not isinstance(record, Mapping):
-            return
+    def load(self, records: Mapping[str, Any]) -> None:
         with self._lock:
-            for key, (node, since, until) in record.items():
+            for key, (node, since, until) in records.items():
                 begun, ended = datetime.fromisoformat(since), datetime.fromisoformat(until) if until else None
                 self._outages.setdefault(key, _Outage(node, begun, ended))
 
-    def unsaved(self) -> Any:
-        """What is to be kept, or None if nothing changed since it was last."""
+    def unsaved(self) -> dict[str, Any]:
         with self._lock:
-            if not self._changed:
-                return None
-            self._changed = False
-            return {
-                key: [one.node, one.since.isoformat(), one.until.isoformat() if one.until else None]
-                for key, one in self._outages.items()
-            }
+            return self._dirty.hand_out(self._record)
+
+    def saved(self) -> None:
+        with self._lock:
+            self._dirty.saved()
 
     def lost(self) -> None:
-        """What was handed out to be kept was not."""
-        self._changed = True
+        with self._lock:
+            self._dirty.lost()
+
+    def _record(self, key: str) -> Any:
+        one = self._outages.get(key)
+        return [one.node, one.since.isoformat(), one.until.isoformat() if one.until else None] if one else None
 
     def _is_ready(self, key: str, now: datetime) -> None:
         self._seen_ready[key] = None
@@ -128,19 +127,25 @@ class Outages:
             self._seen_ready.popitem(last=False)
         outage = self._outages.get(key)
         if outage is not None and outage.until is None:
-            outage.until, self._changed = now, True
+            outage.until = now
+            self._dirty.add(key)
         while (first := next(iter(self._outages), None)) and _is_over(self._outages[first], now):
-            del self._outages[first]
+            self._forget(first)
+
+    def _forget(self, key: str) -> None:
+        if self._outages.pop(key, None) is not None:
+            self._dirty.add(key)
 
     def _is_not_ready(self, key: str, node: Node, ready: Condition, now: datetime) -> Sight:
         outage = self._outages.get(key)
         turned = moment(ready.last_transition_time)
         if outage is None or outage.until is not None:
             outage = _Outage(node.metadata.name, turned or now)
-            self._outages[key], self._changed = outage, True
+            self._outages[key] = outage
+            self._dirty.add(key)
             self._outages.move_to_end(key)
             if len(self._outages) > REMEMBERED:
-                self._outages.popitem(last=False)
+                self._forget(next(iter(self._outages)))
         severity, why = self._judge(key, node, now)
         details: Details = {
             "condition": f"Ready={ready.status}",

@@ -17,7 +17,8 @@ from shared.queue.client import Queue, value
 from shared.queue.messages import EVENTS, NOTICES
 from shared.schemas.events import ClusterEvent
 from workers.event_watcher.aggregate import Aggregator, Allowance
-from workers.event_watcher.checkpoint import Checkpoint, Mark, Memo
+from workers.event_watcher.checkpoint import Checkpoint, Mark
+from workers.event_watcher.memo import Memo
 from workers.event_watcher.pending import LOOKUP_SECONDS, Pending
 from workers.event_watcher.sights.sight import Sight
 from workers.event_watcher.unplaced import HOLD_SECONDS, Unplaced

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from shared.kube.objects import Owner, controller_of
 from shared.schemas.events import ClusterEvent
+from workers.event_watcher.memo import Dirty
 from workers.event_watcher.objects import Pod
 from workers.event_watcher.sights.sight import Sight, key_of, object_key
 
@@ -41,6 +42,7 @@ _Value = TypeVar("_Value")
 class _Group:
     """The pods of one controller, under the id of the first that was told."""
 
+    key: str
     event_id: str
     name: str
     uid: str | None
@@ -64,7 +66,7 @@ class Unplaced:
         self._counts: OrderedDict[str, dict[str, int]] = OrderedDict()
         self._member_of: OrderedDict[str, str] = OrderedDict()
         self._groups: OrderedDict[str, _Group] = OrderedDict()
-        self._changed = False
+        self._dirty = Dirty()
 
     def saw(self, pod: Pod) -> None:
         """A pod was added or changed."""
@@ -122,36 +124,39 @@ class Unplaced:
         with self._lock:
             group = self._groups.get(key)
             if group is None or _is_over(group, event):
-                group = _Group(event.event_id, event.name, event.uid, event.first_seen, event.last_seen)
-                _put(self._groups, key, group, GROUPS)
+                group = _Group(key, event.event_id, event.name, event.uid, event.first_seen, event.last_seen)
+                _put(self._groups, key, group, GROUPS + 1)
+                if len(self._groups) > GROUPS:
+                    forgotten, _ = self._groups.popitem(last=False)
+                    self._dirty.add(forgotten)
             _put(self._member_of, _pod(event), key, REMEMBERED)
             return self._joined(group, event)
 
-    # What is kept with the checkpoint (workers.event_watcher.checkpoint.Memo).
+    # What is kept with the checkpoint (workers.event_watcher.memo.Memo).
 
-    def load(self, record: Any) -> None:
-        """Take up what an earlier run of this worker left."""
-        if not isinstance(record, Mapping):
-            return
+    def load(self, records: Mapping[str, Any]) -> None:
         with self._lock:
-            for key, (event_id, name, uid, first, last, count, pods) in record.items():
+            for key, (event_id, name, uid, first, last, count, pods) in records.items():
                 begun, seen = datetime.fromisoformat(first), datetime.fromisoformat(last)
-                self._groups.setdefault(key, _Group(event_id, name, uid, begun, seen, count, pods))
+                self._groups.setdefault(key, _Group(key, event_id, name, uid, begun, seen, count, pods))
 
-    def unsaved(self) -> Any:
-        """What is to be kept, or None if nothing changed since it was last."""
+    def unsaved(self) -> dict[str, Any]:
         with self._lock:
-            if not self._changed:
-                return None
-            self._changed = False
-            return {
-                key: [one.event_id, one.name, one.uid, one.first.isoformat(), one.last.isoformat(), one.count, one.pods]
-                for key, one in self._groups.items()
-            }
+            return self._dirty.hand_out(self._record)
+
+    def saved(self) -> None:
+        with self._lock:
+            self._dirty.saved()
 
     def lost(self) -> None:
-        """What was handed out to be kept was not."""
-        self._changed = True
+        with self._lock:
+            self._dirty.lost()
+
+    def _record(self, key: str) -> Any:
+        one = self._groups.get(key)
+        if one is None:
+            return None
+        return [one.event_id, one.name, one.uid, one.first.isoformat(), one.last.isoformat(), one.count, one.pods]
 
     def _joined(self, group: _Group, event: ClusterEvent) -> ClusterEvent:
         key = _pod(event)
@@ -162,7 +167,7 @@ class Unplaced:
         group.first, group.last = min(group.first, event.first_seen), max(group.last, event.last_seen)
         group.count = max(group.count, sum(group.members.values()))
         group.pods = max(group.pods, len(group.members))
-        self._changed = True
+        self._dirty.add(group.key)
         others = {"pod_names": list(group.names)} if group.pods > 1 else {}
         return event.model_copy(
             update={

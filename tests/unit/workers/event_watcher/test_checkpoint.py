@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.unit.conftest import NOON
 from tests.unit.workers.event_watcher.conftest import occurrence
 from workers.event_watcher.aggregate import WINDOW_SECONDS
 from workers.event_watcher.checkpoint import LATENESS, PIECE, PIECES, Checkpoint
+from workers.event_watcher.memo import Dirty
 
 KEY = "checkpoint/pods"
 
@@ -206,35 +208,44 @@ def test_a_restart_goes_on_filling_where_it_was(disk: Disk) -> None:
 
 
 class Memory:
-    """A memo that counts to three."""
+    """A memo of one record."""
 
     def __init__(self) -> None:
-        self.value: Any = None
-        self.dirty = False
+        self.records: Mapping[str, Any] = {}
+        self.dirty = Dirty()
 
-    def load(self, record: Any) -> None:
-        self.value = record
+    def load(self, records: Mapping[str, Any]) -> None:
+        self.records = records
 
-    def unsaved(self) -> Any:
-        return self.value if self.dirty else None
+    def set(self, key: str, value: Any) -> None:
+        self.records = {**self.records, key: value}
+        self.dirty.add(key)
+
+    def unsaved(self) -> dict[str, Any]:
+        return self.dirty.hand_out(self.records.get)
+
+    def saved(self) -> None:
+        self.dirty.saved()
 
     def lost(self) -> None:
-        self.dirty = True
+        self.dirty.lost()
 
 
 def test_what_must_be_remembered_besides_is_saved_when_it_changed_and_handed_back(disk: Disk) -> None:
     memory = Memory()
     checkpoint = Checkpoint(KEY, disk.saved, memory)
+    memory.set("a", 1)
+    memory.set("b", 2)
     disk.save(checkpoint)
-    assert f"{KEY}/memo" not in disk.saved
-    memory.value, memory.dirty = {"a": 1}, True
+    assert set(checkpoint.unsaved(checkpoint.mark)) == {KEY}, "nothing changed since"
+    memory.set("a", 3)
+    assert checkpoint.unsaved(checkpoint.mark)[f"{KEY}/memo/a"] == 3
+    checkpoint.lost()
+    memory.set("b", 4)
     disk.save(checkpoint)
     again = Memory()
     Checkpoint(KEY, disk.saved, again)
-    assert again.value == {"a": 1}
-    again.dirty = False
-    Checkpoint(KEY, disk.saved, again).lost()
-    assert again.dirty, "what could not be saved is handed out again"
+    assert again.records == {"a": 3, "b": 4}, "what could not be saved came with the next"
 
 
 def test_what_was_told_before_the_restart_is_known(disk: Disk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from shared.schemas.events import ClusterEvent
@@ -78,9 +79,22 @@ def test_a_restart_knows_the_outage() -> None:
     after = Outages()
     after.load(json.loads(json.dumps(before.unsaved())))
     assert down(after, "Unknown", "2026-03-01T11:01:00Z").event_id == first.event_id
-    assert before.unsaved() is None, "nothing changed since"
     before.lost()
-    assert before.unsaved() is not None
+    assert list(before.unsaved()) == ["node-uid"], "what was lost is handed out again"
+    before.saved()
+    assert before.unsaved() == {}, "nothing changed since"
+
+
+def test_only_what_changed_is_saved_however_many_are_down() -> None:
+    outages = Outages()
+    for number in range(100):
+        name = {"name": f"node-{number}", "uid": f"uid-{number}"}
+        conditions = [{"type": "Ready", "status": "Unknown", "lastTransitionTime": "2026-03-01T11:00:00Z"}]
+        outages.saw(msgspec.convert({"metadata": name, "status": {"conditions": conditions}}, Node), NOON)
+        assert list(outages.unsaved()) == [f"uid-{number}"]
+        outages.saved()
+    outages.gone(msgspec.convert({"metadata": {"name": "node-7", "uid": "uid-7"}}, Node))
+    assert outages.unsaved() == {"uid-7": None}
 
 
 @pytest.mark.parametrize("since", [None, "1970-01-01T00:00:00Z"])
