@@ -5,12 +5,8 @@ from __future__ import annotations
 import logging
 
 from shared.basics.errors import AgentError
-from shared.basics.timing import Deadline
-from shared.kube.connection import Kube, bounded_by
+from shared.kube.connection import Kube, optional
 from shared.kube.usage import UsageApi, Used
-
-PATIENCE = 2.0
-"""Seconds: utilisation is not worth a late sample. metrics-server answers within milliseconds, if it is there."""
 
 _logger = logging.getLogger(__name__)
 
@@ -26,7 +22,8 @@ class NodeUsage:
     def read(self) -> dict[str, Used]:
         """Ask for it."""
         try:
-            with bounded_by(Deadline.after(PATIENCE)):
+            # Utilisation is not worth a late sample; metrics-server answers within milliseconds, if it is there.
+            with optional():
                 self.last = self._api.nodes()
         except AgentError as error:
             _logger.debug("no usage: %s", error)

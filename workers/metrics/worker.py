@@ -12,7 +12,7 @@ from typing import Any
 from shared.basics import telemetry
 from shared.basics.errors import AgentError, TemporaryError
 from shared.basics.timing import iso, jittered
-from shared.kube.connection import Kube
+from shared.kube.connection import Kube, optional
 from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import PATH as PODS
 from shared.kube.reads import Resource
@@ -173,7 +173,7 @@ class MetricsWorker(Worker):
 
     def _tell_cluster(self) -> None:
         """What the heartbeat worker wants to know (it asks the queue, not the API server)."""
-        if self._kubernetes_version is None:
+        if self._kubernetes_version is None and not self._process.stop.is_set():
             self._kubernetes_version = self._ask_version()
         identities = [record.identity for record in self._nodes.totals.nodes.values()]
         facts = {
@@ -186,7 +186,8 @@ class MetricsWorker(Worker):
 
     def _ask_version(self) -> str | None:
         try:
-            version: str | None = json.loads(self._kube.get("/version")).get("gitVersion")
+            with optional():
+                version: str | None = json.loads(self._kube.get("/version")).get("gitVersion")
         except (AgentError, ValueError) as error:
             _logger.debug("the API server's version is not known: %s", error)
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import urllib3.util.connection
 from kubernetes.config import incluster_config
 
 from shared.basics.errors import TemporaryError
 from shared.basics.timing import Deadline
 from shared.kube import connection
-from shared.kube.connection import MAX_BODY, MAX_LINE, Hangup, Kube, bounded_by
+from shared.kube.connection import MAX_BODY, MAX_LINE, Hangup, Kube, bounded_by, optional
 from shared.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeUnavailable, NotFound, Unauthorized
 from tests.sim.kube.cluster import Cluster
 from tests.sim.kube.credentials import kubeconfig
@@ -273,6 +275,39 @@ def test_a_500_about_one_object_is_an_answer_too(cluster: Cluster, tmp_path: Pat
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web-0"}}
     assert kube.exchange("POST", "/api/v1/namespaces/shop/pods/web-0/eviction", None, body).status == 500
     assert reports[-1][0]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_look_up_that_is_not_answered_in_time_is_not_held_against_the_api_server(
+    tmp_path: Path, quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SHORTEST_TIMEOUT", 0.2)
+    reports = Reports()
+    with closing(Dripping(b"HTTP/1.1 200 OK\r\nX: ", b"y")) as server:
+        kube = kube_of(f"http://{server.address}", tmp_path, report=reports)
+        with optional(0.2) if quiet else bounded_by(Deadline.after(0.2)), pytest.raises(KubeUnavailable):
+            kube.get(NODE)
+    assert (False not in [ok for ok, _ in reports]) is quiet
+
+
+def test_a_connection_finds_out_by_itself_that_the_other_end_is_gone(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifteen seconds after it fell silent it is probed, and it breaks with the third probe that is not answered."""
+    opened: list[socket.socket] = []
+    create = urllib3.util.connection.create_connection
+
+    def noted(*args: Any, **kwargs: Any) -> socket.socket:
+        opened.append(create(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", noted)
+    kube = kube_of(cluster.url, tmp_path)
+    kube.get(NODE)
+    (connection,) = opened
+    assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_NODELAY)
+    assert [connection.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [15, 5, 3, 1]
 
 
 # -- streams --------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.kube.connection import Kube
+from shared.kube.connection import Kube, optional
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import kube_of
 from workers.metrics import usage
@@ -39,7 +39,7 @@ def test_a_metrics_server_that_is_away_does_not_make_the_agent_unready(
 
 def test_nor_does_one_that_is_late(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The API server waits for it and answers nothing meanwhile: that is no answer of its own."""
-    monkeypatch.setattr(usage, "PATIENCE", 0.1)
+    monkeypatch.setattr(usage, "optional", lambda: optional(0.1))
     monkeypatch.setattr("shared.kube.connection.SHORTEST_TIMEOUT", 0.1)
     reports: list[bool] = []
     kube = kube_of(cluster.url, tmp_path, report=lambda ok, why: reports.append(ok))
