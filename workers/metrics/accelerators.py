@@ -6,6 +6,7 @@ documentation: nvidia (k8s-device-plugin, with MIG and time-slicing), amd, intel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -21,6 +22,11 @@ _NAMES = (
     "aws.amazon.com/neuron",
 )
 """What the names of accelerators are, or begin with where they end in ``-`` or ``/``."""
+
+_SLICES = 7
+"""Compute slices of a card in MIG mode (docs.nvidia.com/datacenter/tesla/mig-user-guide)."""
+
+_SLICE = re.compile(r"nvidia\.com/mig-([1-7])g\.")
 
 _SAME_HARDWARE = ("aws.amazon.com/neuron", "aws.amazon.com/neurondevice", "aws.amazon.com/neuroncore")
 """Neuron's plugin offers its devices under these names at once; the first that is there counts."""
@@ -56,6 +62,13 @@ class Accelerator(NamedTuple):
     model: str
     units: int
     cards: int
+
+    @property
+    def paid(self) -> float:
+        """How many whole cards that is, in money: a slice of 3g is three sevenths. One, where nobody says a number."""
+        slice_ = _SLICE.match(self.resource)
+        return max(1, self.cards) * (int(slice_[1]) / _SLICES if slice_ else 1.0)
+
     also: tuple[tuple[str, int], ...] = ()
     """Other resources by which pods can request the same hardware, with their units."""
 

@@ -71,11 +71,12 @@ class Sources:
     central: Quotes = NO_QUOTES
     live: Quotes = NO_QUOTES
 
-    def quotes(self) -> Iterator[tuple[str, Quotes]]:
-        """Who names prices by type, in order, and the source they are counted as."""
+    def quotes(self, node: Identity) -> Iterator[tuple[str, Quotes]]:
+        """Who names prices by type, in order, and the source they are counted as; a cloud's are those of Linux."""
         yield OVERRIDE, self.owner.quotes
         yield CENTRAL, self.central
-        yield LIVE, self.live
+        if node.os == "linux":
+            yield LIVE, self.live
 
 
 def price(node: Identity, allocatable: Amount, sources: Sources) -> Price:
@@ -97,7 +98,7 @@ def price(node: Identity, allocatable: Amount, sources: Sources) -> Price:
 
 def _quoted(node: Identity, sources: Sources, spot: bool) -> Price | None:
     """What somebody says this type costs, cards included."""
-    for source, quotes in sources.quotes():
+    for source, quotes in sources.quotes(node):
         dollars = quotes.find(node.region, node.instance_type, spot)
         if dollars is not None:
             return Price(nano(dollars), source)
@@ -107,7 +108,7 @@ def _quoted(node: Identity, sources: Sources, spot: bool) -> Price | None:
 def _listed(node: Identity, sources: Sources, spot: bool) -> Price | None:
     """What the table says, and of spot what part of on-demand it is."""
     if spot:
-        for _, quotes in sources.quotes():
+        for _, quotes in sources.quotes(node):
             dollars = quotes.find(node.region, node.instance_type, spot=False)
             if dollars is not None:
                 return Price(nano(dollars * _spot_factor(node, sources)), SPOT_FACTOR)
@@ -125,7 +126,7 @@ def _listed(node: Identity, sources: Sources, spot: bool) -> Price | None:
             each = sources.table.gpu(node.provider, node.region, accelerator.model, spot)
             if each is None or not accelerator.cards:
                 each, source = _card(accelerator, node, sources, spot), FALLBACK
-            dollars += each * max(1, accelerator.cards)
+            dollars += each * accelerator.paid
     return Price(nano(dollars), source)
 
 
@@ -137,7 +138,7 @@ def _by_rate(node: Identity, allocatable: Amount, sources: Sources, spot: bool) 
     if spot:
         dollars *= _spot_part(node, sources)
     for accelerator in node.accelerators:
-        dollars += _card(accelerator, node, sources, spot) * max(1, accelerator.cards)
+        dollars += _card(accelerator, node, sources, spot) * accelerator.paid
     return Price(nano(dollars), FALLBACK)
 
 

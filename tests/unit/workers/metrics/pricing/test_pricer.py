@@ -174,11 +174,22 @@ def test_cards_of_an_unknown_machine_have_rates_too(table: PriceTable) -> None:
     assert of(node._replace(accelerators=(a100,)), table) == about(2 * 0.05 + 8 * 0.003 + 16, "fallback")
 
 
+def test_slices_of_a_card_are_parts_of_it(table: PriceTable) -> None:
+    node = LINUX._replace(region="us-east-1", instance_type="m99.large")
+    slices = (
+        Accelerator("nvidia.com/mig-1g.10gb", "nvidia-a100-sxm4-80gb", 4, 4),
+        Accelerator("nvidia.com/mig-3g.40gb", "nvidia-a100-sxm4-80gb", 1, 1),
+    )
+    assert of(node._replace(accelerators=slices), table) == about(2 * 0.05 + 8 * 0.003 + 2, "fallback")
+
+
 def test_the_tables_prices_are_those_of_linux(table: PriceTable) -> None:
     windows = LINUX._replace(os="windows")
     assert of(windows, table).source == "fallback"
     assert of(windows._replace(capacity=Capacity.SPOT), table).source == "fallback"
     assert of(windows, table, Quotes({"m5.large": 0.3}, {})) == about(0.3, "override")
+    assert of(windows, table, central=Quotes({"m5.large": 0.3}, {})) == about(0.3, "central")
+    assert of(windows, table, live=Quotes({"m5.large": 0.1}, {})).source == "fallback"
 
 
 # -- machines of the owner's ----------------------------------------------------------------------
