@@ -273,7 +273,7 @@ def test_an_api_server_that_is_slow_to_say_whose_a_pod_is_holds_up_nothing(
     for number in range(30):
         cluster.kubelet_evict("shop", f"web-{number}")
         cluster.fail_scheduling("shop", f"other-{number}", "0/3 nodes are available")
-    eventually(lambda: len({event.event_id for event in running.told}) == 60, 20)
+    eventually(lambda: len({event.event_id for event in running.told}) == 60, 60)
     assert fault.hits <= 4, "it is left alone then"
     assert kube.answers, "and that is no reason to call it away"
 
