@@ -137,6 +137,8 @@ INFO = _gauge("agent_info", "Always 1; the labels say which agent this is.", "ve
 READY = _gauge("agent_ready", "1 while /ready is true.")
 HEALTHY = _gauge("agent_healthy", "1 while /health is healthy.")
 WORKER_UP = _gauge("worker_up", "1 while the worker runs and is not hung.", "worker")
+WORKER_MEMORY = _gauge("worker_memory_bytes", "Memory that is the worker's alone (RssAnon).", "worker")
+WORKER_CPU = _counter("worker_cpu_seconds", "CPU time the worker used.", "worker")
 WORKER_RESTARTS = _counter("worker_restarts", "Times a worker was seen with a new pid.", "worker")
 QUEUE_DEPTH = _gauge("queue_depth", "Messages waiting to be delivered.", "topic")
 QUEUE_BYTES = _gauge("queue_bytes", "Bytes of messages waiting to be delivered.", "topic")
@@ -145,10 +147,10 @@ QUEUE_DROPPED = _counter("queue_dropped", "Messages lost for want of room since 
 
 
 def snapshot() -> dict[str, list[tuple[str, dict[str, str], float]]]:
-    """This process's samples that were ever touched: family -> [(sample name, labels, value)]."""
+    """This process's samples, but for histograms that saw nothing: family -> [(sample name, labels, value)]."""
     families: dict[str, list[tuple[str, dict[str, str], float]]] = {}
     for family in REGISTRY.collect():
         samples = [(sample.name, dict(sample.labels), float(sample.value)) for sample in family.samples]
-        if any(value for _, _, value in samples) or family.type == "gauge":
+        if samples and (family.type != "histogram" or any(value for _, _, value in samples)):
             families[family.name] = samples
     return families

@@ -26,9 +26,10 @@ from shared.basics.timing import SYSTEM_CLOCK, Backoff, Clock
 from shared.config import Settings
 from shared.process.beats import Beats
 from shared.process.confinement import confine, end_with_parent
+from shared.process.counters import Usage, begin_at_zero
 from shared.process.identity import instance_id
 from shared.process.programs import Programs
-from shared.process.state import TELEMETRY, WORKER
+from shared.process.state import ENDED, TELEMETRY, WORKER
 from shared.queue.client import Queue, QueueClient
 
 PUBLISH_SECONDS = 5.0
@@ -72,6 +73,7 @@ class Process:
         self.facts: dict[str, Any] = {}
         self._connections: dict[str, dict[str, Any]] = {}
         self._news = threading.Event()
+        self._usage = Usage(self.name)
 
     @property
     def uptime(self) -> float:
@@ -101,6 +103,7 @@ class Process:
 
     def publish(self, patience: float = 1.0) -> None:
         """Tell the queue's state how this worker is and what it counted."""
+        self._usage.measure()
         status = {
             "pid": os.getpid(),
             "uptime": round(self.uptime, 1),
@@ -113,6 +116,12 @@ class Process:
             {WORKER + self.name: status, TELEMETRY + self.name: [os.getpid(), telemetry.snapshot()]},
             patience=patience,
         )
+
+    def publish_end(self, patience: float = 1.0) -> None:
+        """Leave what was counted to the end where the worker's next process does not write over it."""
+        self._usage.measure()
+        key = f"{ENDED}{self.name}/{os.getpid()}"
+        self.queue.set_state({key: telemetry.snapshot(), TELEMETRY + self.name: None}, patience=patience)
 
     def publish_until_stopped(self) -> None:
         """Publish at intervals and at once when something changed. A broker that is away is not our fault."""
@@ -176,7 +185,9 @@ def run(process: Process, worker: Worker) -> int:
     """Run ``worker`` until SIGTERM, close it and return the exit status."""
     with stopped_by_signals(process.stop) as signalled:
         _logger.info("%s started, version %s", process.name, __version__)
+        begin_at_zero(process.name)
         for loop in worker.loops():
+            telemetry.RETRIES.labels(loop.name)
             target = _driven(process, loop)
             threading.Thread(target=target, name=loop.name, daemon=True).start()
         threading.Thread(target=process.publish_until_stopped, name="publisher", daemon=True).start()
@@ -186,7 +197,7 @@ def run(process: Process, worker: Worker) -> int:
         process.wake_publisher()
         try:
             worker.close(stopping)
-            process.publish()
+            process.publish_end()
         except AgentError as error:
             _logger.warning("the end was not orderly: %s", error)
         logs.tell_left_out()

@@ -21,6 +21,9 @@ HEALTH = "health"
 WORKER = "worker/"
 """every worker → health: pid, uptime, late loops, connections."""
 
+ENDED = "ended/"
+"""every worker → health: what a process had counted when it ended, until health has taken it in."""
+
 TELEMETRY = "telemetry/"
 """every worker → health: what it counted."""
 

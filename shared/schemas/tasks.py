@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from shared.schemas.wire import HeardDatetime, Incoming, Outgoing, UtcDatetime
 
 Status = Literal["success", "failed", "timeout"]
+STATUSES: tuple[str, ...] = get_args(Status)
 
 
 class Task(Incoming):

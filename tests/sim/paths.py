@@ -171,7 +171,7 @@ class Traffic:
 
     def _go_on(self) -> None:
         number = 0
-        while not self._stop.wait(60):
+        while not self._stop.wait(5.0):
             number += 1
             task = self._central.task("label_node", {"node_name": "node-1", "labels": {"n": str(number)}}, seconds=3600)
             self.tasks.append(self._central.offer(task))

@@ -50,10 +50,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.process.programs": {"shared.process.age"},
     # What is built on them for all workers.
     "shared.process.refusals": {"shared.basics.api_key", "shared.queue"},
+    "shared.process.counters": {
+        "shared.basics.telemetry",
+        "shared.process.programs",
+        "shared.queue",
+        "shared.schemas",
+    },
     "shared.process.lifecycle": {
         "shared.config",
         "shared.process.beats",
         "shared.process.confinement",
+        "shared.process.counters",
         "shared.process.identity",
         "shared.basics.logs",
         "shared.process.programs",

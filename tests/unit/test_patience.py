@@ -45,10 +45,15 @@ def sources() -> Iterator[Path]:
 
 
 def hasty_waits(path: Path) -> Iterator[str]:
-    """Calls and defaults that give up on something after a time between a moment and patience."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    """Calls and defaults that give up on something after a time between a moment and patience.
+
+    A loop that wakes up now and then (``while not stop.wait(5)``) gives up on nothing.
+    """
+    tree = ast.parse(path.read_text())
+    pauses = {id(inner) for loop in ast.walk(tree) if isinstance(loop, ast.While) for inner in ast.walk(loop.test)}
+    for node in ast.walk(tree):
         found: list[ast.expr] = []
-        if isinstance(node, ast.Call) and _name(node.func) in _WAITS:
+        if isinstance(node, ast.Call) and _name(node.func) in _WAITS and id(node) not in pauses:
             found = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "timeout")]
         elif isinstance(node, ast.FunctionDef):
             named = zip(reversed(node.args.args), reversed(node.args.defaults), strict=False)

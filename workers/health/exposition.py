@@ -25,24 +25,41 @@ class Totals:
         self._ended: dict[Sample, float] = {}
         self._current: dict[str, tuple[int, dict[Sample, float]]] = {}
         self._given: dict[Sample, float] = {}
+        self._closed: dict[str, tuple[int, dict[Sample, float]]] = {}
+        """The last process of each program that gave way to another, and what of it is among the ended."""
+        self._over: dict[str, int] = {}
+        """The last process of each program that said its last."""
         for name, labels, value in (saved or {}).get("ended", ()):
             self._ended[(name, tuple((key, text) for key, text in labels))] = value
 
     def update(self, program: str, pid: int, families: Families) -> bool:
         """Take in what ``program`` published; whether an earlier process of it was closed off."""
-        samples = {
-            (name, tuple(sorted(labels.items()))): value
-            for entries in families.values()
-            for name, labels, value in entries
-        }
+        samples = _flat(families)
+        if self._over.get(program) == pid:
+            return False  # Late: its last word was heard.
         before = self._current.get(program)
         restarted = before is not None and before[0] != pid
         if before is not None and restarted:
-            for sample, value in before[1].items():
-                if _accumulates(sample[0]):
-                    self._ended[sample] = self._ended.get(sample, 0.0) + value
+            counts = _counts_of(before[1])
+            self._closed[program] = (before[0], counts)
+            self._add(counts)
         self._current[program] = (pid, samples)
         return restarted
+
+    def end(self, program: str, pid: int, families: Families) -> None:
+        """Take in the last word of a process: what it counted in all, wherever the word of its successor is."""
+        counts = _counts_of(_flat(families))
+        if self._current.get(program, (None, {}))[0] == pid:
+            self._current[program] = (pid, {})
+        closed = self._closed.get(program)
+        if closed is not None and closed[0] == pid:
+            counts = {sample: value - closed[1].get(sample, 0.0) for sample, value in counts.items()}
+        self._over[program] = pid
+        self._add(counts)
+
+    def _add(self, counts: Mapping[Sample, float]) -> None:
+        for sample, value in counts.items():
+            self._ended[sample] = self._ended.get(sample, 0.0) + value
 
     def count(self, name: str, label: str, text: str) -> None:
         """Count one more of what this process sees itself; kept with the sums of ended processes."""
@@ -70,6 +87,16 @@ class Totals:
             for sample, value in samples.items():
                 total[sample] = total.get(sample, 0.0) + value
         return {**total, **self._given}
+
+
+def _flat(families: Families) -> dict[Sample, float]:
+    return {
+        (name, tuple(sorted(labels.items()))): value for entries in families.values() for name, labels, value in entries
+    }
+
+
+def _counts_of(samples: Mapping[Sample, float]) -> dict[Sample, float]:
+    return {sample: value for sample, value in samples.items() if _accumulates(sample[0])}
 
 
 def _accumulates(name: str) -> bool:

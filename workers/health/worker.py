@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from shared.basics import telemetry
 from shared.basics.errors import AgentError, TemporaryError
 from shared.process.lifecycle import Loop, Process, Worker
 from shared.process.programs import PROGRAMS
-from shared.process.state import HEALTH, REGISTRATION, TELEMETRY, WORKER
+from shared.process.state import ENDED, HEALTH, REGISTRATION, TELEMETRY, WORKER
 from shared.queue.client import value
 from shared.queue.messages import Entry
 from workers.health.exposition import Totals, render
@@ -152,7 +153,7 @@ class HealthWorker(Worker):
 
     def _read_state(self) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
-        for prefix in (WORKER, TELEMETRY, REGISTRATION):
+        for prefix in (WORKER, ENDED, TELEMETRY, REGISTRATION):
             entries.update(self._process.queue.get_state(prefix, patience=_ASK_BROKER))
         return entries
 
@@ -230,20 +231,29 @@ class HealthWorker(Worker):
             if saved is None:
                 return
             self._totals = Totals(saved)
-        restarted = False
+        changed, over = False, []
         for key, entry in entries.items():
-            if not key.startswith(TELEMETRY):
-                continue
-            program = key[len(TELEMETRY) :]
-            pid, families = value(entry)
-            if self._totals.update(program, pid, families):
-                self._totals.count("cloudoptim_worker_restarts_total", "worker", program)
-                restarted = True
-            if entry.age > SILENCE:
-                self._totals.forget_gauges(program)
-        if restarted:
-            self._process.queue.set_state({_SAVED: self._totals.saved()}, durable=True)
+            if key.startswith(ENDED):
+                program, _, pid = key[len(ENDED) :].rpartition("/")
+                self._totals.end(program, int(pid), value(entry))
+                over.append(key)
+            elif key.startswith(TELEMETRY):
+                program = key[len(TELEMETRY) :]
+                pid, families = value(entry)
+                if self._totals.update(program, pid, families):
+                    self._totals.count("cloudoptim_worker_restarts_total", "worker", program)
+                    changed = True
+                if entry.age > SILENCE:
+                    self._totals.forget_gauges(program)
+        if changed or over:
+            self._save()
+        if over:
+            self._process.queue.set_state(dict.fromkeys(over))
         self._count_queue()
+
+    def _save(self) -> None:
+        if self._totals is not None:
+            self._process.queue.set_state({_SAVED: self._totals.saved()}, durable=True)
 
     def _saved_counters(self) -> dict[str, Any] | None:
         """What an earlier run of this worker kept; None while the queue does not answer."""
@@ -267,9 +277,12 @@ class HealthWorker(Worker):
             telemetry.QUEUE_AGE.labels(topic).set(fill.oldest_age)
 
     def close(self, pod_stopping: bool) -> None:
-        """Answer no more."""
+        """Answer no more, and keep what this process counted itself: its queue's other state ends with it."""
         self.server.shutdown()
         self.server.server_close()
+        if self._totals is not None:
+            self._totals.end(self._process.name, os.getpid(), telemetry.snapshot())
+            self._save()
 
 
 def _brought_up(job: Mapping[str, Any], age: float) -> JobFacts:

@@ -58,13 +58,13 @@ def test_a_snapshot_survives_the_queues_json() -> None:
     assert buckets["0.5"] < buckets["1.0"] == buckets["+Inf"]
 
 
-def test_what_was_never_touched_is_left_out() -> None:
-    """A fresh process publishes nothing but its plain gauges, which are zero."""
+def test_what_has_no_labels_yet_is_left_out() -> None:
+    """A fresh process publishes nothing but its plain gauges and counters, which are zero."""
     code = "import json; from shared.basics.telemetry import snapshot; print(json.dumps(snapshot()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     fresh = json.loads(done.stdout)
     kinds = {family.name: family.type for family in telemetry.REGISTRY.collect()}
-    assert {kinds[family] for family in fresh} == {"gauge"}
+    assert {kinds[family] for family in fresh} == {"counter", "gauge"}
     assert {value for samples in fresh.values() for _, _, value in samples} == {0.0}
 
 

@@ -68,6 +68,29 @@ def test_what_a_worker_counted_before_its_restart_stays_counted() -> None:
     assert page(totals) == {POLL: 9}
 
 
+def test_a_last_word_counts_for_all_the_process_counted() -> None:
+    """Its successor may have been heard before it, or after it, or it alone."""
+    before, after, alone = Totals(), Totals(), Totals()
+    before.update("metrics", 10, counter(3))
+    before.end("metrics", 10, counter(7))
+    assert page(before) == {POLL: 7}
+    assert before.update("metrics", 20, counter(2)), "another process"
+    after.update("metrics", 10, counter(3))
+    assert after.update("metrics", 20, counter(2))
+    assert page(after) == {POLL: 5}
+    after.end("metrics", 10, counter(7))
+    alone.end("metrics", 10, counter(7))
+    alone.update("metrics", 20, counter(2))
+    assert page(before) == page(after) == page(alone) == {POLL: 9}
+
+
+def test_nothing_is_counted_after_a_last_word() -> None:
+    totals = Totals()
+    totals.end("metrics", 10, counter(7))
+    assert not totals.update("metrics", 10, counter(7)), "the publisher was in the middle of it"
+    assert page(totals) == {POLL: 7}
+
+
 def test_what_it_measured_does_not() -> None:
     totals = Totals()
     totals.update("health", 10, gauge(1))
