@@ -32,6 +32,7 @@ def template(
     tolerations: Sequence[Object] = (),
     stuck: bool = False,
     never_ends: bool = False,
+    only_on: str | None = None,
 ) -> Object:
     """A pod's metadata and spec. Whatever is to be slow or unready is told to the hollow kubelets."""
     wishes: dict[str, str] = {}
@@ -57,7 +58,7 @@ def template(
         "automountServiceAccountToken": False,
         "volumes": volumes,
         "tolerations": [{"key": MARK, "operator": "Exists"}, *tolerations],
-        "nodeSelector": {MARK: RUN},
+        "nodeSelector": {MARK: RUN, **({"kubernetes.io/hostname": only_on} if only_on else {})},
     }
     if priority_class:
         spec["priorityClassName"] = priority_class
