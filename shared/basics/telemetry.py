@@ -18,11 +18,11 @@ _SECONDS_OF_TASKS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
 _SECONDS_OF_CALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-MOST_SERIES = 250
+MOST_SERIES = 100
 """Combinations of label values of one metric. All that come later are counted as "other": a snapshot has to fit into a
-frame of the queue, whatever the world answers."""
+record of the queue's state, whatever the world answers, or the worker would be taken for silent."""
 
-LONGEST_LABEL = 256
+LONGEST_LABEL = 128
 """Characters of a label's value."""
 
 _KNOWN_STATUS = frozenset(

@@ -10,7 +10,7 @@ import sys
 from prometheus_client.metrics import MetricWrapperBase
 
 from shared.basics import telemetry
-from shared.queue.frames import MAX_FRAME
+from shared.queue.limits import MAX_RECORD
 from tests.unit.conftest import counted
 
 DECLARED = {name: value for name, value in vars(telemetry).items() if isinstance(value, MetricWrapperBase)}
@@ -72,15 +72,16 @@ def test_a_sample_that_was_never_touched_counts_as_zero() -> None:
     assert counted("evictions_total", code="none") == 0
 
 
-def test_the_world_cannot_make_up_more_series_than_fit_into_a_frame() -> None:
-    """900 status codes of six calls were 8 MB of telemetry, and a frame of the queue takes 4."""
+def test_the_world_cannot_make_up_more_series_than_fit_into_a_record() -> None:
+    """900 status codes of six calls were 8 MB of telemetry, and a frame of the queue takes 4, a record 1."""
     code = """
 import json
-from shared.basics.telemetry import CENTRAL_SECONDS, KUBE_SECONDS, MOST_SERIES, RECONNECTS, snapshot
+from shared.basics.telemetry import CENTRAL_SECONDS, EVICTIONS, KUBE_SECONDS, MOST_SERIES, RECONNECTS, snapshot
 for number in range(3 * MOST_SERIES):
     for seconds in (CENTRAL_SECONDS, KUBE_SECONDS):
         seconds.labels("x" * 10_000, f"code-{number}").observe(0.1)
     RECONNECTS.labels(f"somewhere-{number}").inc()
+    EVICTIONS.labels(f"{number}" * 100).inc()
 RECONNECTS.labels("somewhere-0").inc()
 text = json.dumps(snapshot())
 counts = {labels["target"]: value for name, labels, value in snapshot()["cloudoptim_reconnects"]}
@@ -88,7 +89,7 @@ print(len(text), counts["somewhere-0"], counts["other"] == 2 * MOST_SERIES)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     size, first, others = done.stdout.split()
-    assert int(size) < MAX_FRAME
+    assert int(size) < MAX_RECORD
     assert (first, others) == ("2.0", "True"), "what was there first is kept apart"
 
 
