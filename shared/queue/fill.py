@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.queue.messages import TOPICS
+from shared.queue.places import tally_of, topic_at
 from shared.queue.spool import Spool
 
 
@@ -38,12 +39,14 @@ class Fills:
     def load(self) -> None:
         """Count what the tables hold; when they cannot be read, what was known stays known."""
         fills = {topic: Fill() for topic in TOPICS}
-        for topic, depth, size in self._spool.db.execute(
-            "SELECT topic, COUNT(*), SUM(LENGTH(body)) FROM message GROUP BY topic"
+        for first, depth, size in self._spool.db.execute(
+            "SELECT MIN(id), COUNT(*), SUM(LENGTH(body)) FROM message GROUP BY id >> 56"
         ):
-            fills[topic].depth, fills[topic].bytes = depth, size
-        for topic, dropped, buried in self._spool.db.execute("SELECT topic, dropped, buried FROM tally"):
-            fills[topic].dropped, fills[topic].buried = dropped, buried
+            if topic := topic_at(first):  # Else a newer version's: left for it.
+                fills[topic].depth, fills[topic].bytes = depth, size
+        for topic, dropped, buried in self._spool.db.execute("SELECT * FROM tally UNION ALL SELECT * FROM tally_added"):
+            if topic in fills:
+                fills[topic].dropped, fills[topic].buried = dropped, buried
         self._of, self.bytes = fills, sum(fill.bytes for fill in fills.values())
 
     def add(self, topic: str, size: int, depth: int = 1) -> None:
@@ -58,7 +61,7 @@ class Fills:
         fill.dropped += dropped
         fill.buried += buried
         self._spool.db.execute(
-            "INSERT OR REPLACE INTO tally (topic, dropped, buried) VALUES (?, ?, ?)",
+            f"INSERT OR REPLACE INTO {tally_of(topic)} (topic, dropped, buried) VALUES (?, ?, ?)",
             (topic, fill.dropped, fill.buried),
         )
 

@@ -13,7 +13,11 @@ from pathlib import Path
 from shared.queue.errors import SpoolUnavailable
 
 FORMAT = 1
-"""Version of the spool's tables, kept in ``PRAGMA user_version``; another one is set aside."""
+"""Version of the spool's tables, kept in ``PRAGMA user_version``.
+
+Tables and columns may be added within it. The next one is read as well, if it says in ``PRAGMA application_id`` that
+this one may: a version of the agent that goes back by one finds what waits. Any other is set aside.
+"""
 
 _SCHEMA = """
 CREATE TABLE message (
@@ -27,7 +31,11 @@ CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL, set_at REAL NOT N
 
 _TABLES = {"message", "buried", "tally", "state"}
 
-_ADDED = "CREATE TABLE IF NOT EXISTS boot (id TEXT PRIMARY KEY, difference REAL NOT NULL);"
+_ADDED = (
+    "CREATE TABLE IF NOT EXISTS boot (id TEXT PRIMARY KEY, difference REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS tally_added (topic TEXT PRIMARY KEY, dropped INTEGER NOT NULL,"
+    " buried INTEGER NOT NULL)",
+)
 """Tables that came later: an older version of the agent leaves them alone, so the format is still the same."""
 
 _logger = logging.getLogger(__name__)
@@ -108,11 +116,12 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables:
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-        elif found != FORMAT:
+        elif found != FORMAT and not _may_be_used(db, found):
             raise _OtherFormat(found)
         elif not tables >= _TABLES:
             raise sqlite3.DatabaseError(f"it has no table {', '.join(sorted(_TABLES - tables))}")
-        db.execute(_ADDED)
+        for table in _ADDED:
+            db.execute(table)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
@@ -120,6 +129,12 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _may_be_used(db: sqlite3.Connection, found: int) -> bool:
+    """Whether the spool of format ``found`` says that this version may use it."""
+    (oldest,) = db.execute("PRAGMA application_id").fetchone()
+    return bool(found == FORMAT + 1 and 0 < oldest <= FORMAT)
 
 
 def _parts(path: Path) -> list[Path]:

@@ -13,14 +13,9 @@ from shared.queue.epoch import Epoch
 from shared.queue.errors import InvalidRequest, NoRoom
 from shared.queue.fill import Fills
 from shared.queue.limits import AROUND, DROPPED_FOR, LEASE_BYTES, MAX_MESSAGE, Limits, check_key, check_topic
-from shared.queue.messages import EVENTS, METRICS, NOTICES, RESULTS, TOPICS, DeadLetter, Leased, Message, TopicStats
+from shared.queue.messages import TOPICS, DeadLetter, Leased, Message, TopicStats
+from shared.queue.places import IDS, topic_at, written_as
 from shared.queue.spool import Spool
-
-_PLACES = (RESULTS, EVENTS, METRICS, NOTICES)
-"""In the order they came to be, which is for good: a spool is read by the next version, too."""
-
-_IDS = {topic: range(number << 56, (number + 1) << 56) for number, topic in enumerate(_PLACES)}
-"""Ids of a topic's messages: those of each stand together, in order, without an index of their own."""
 
 _FRONT = "FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1"
 """The oldest message of a topic."""
@@ -55,7 +50,7 @@ class Topics:
             self._next_id += 1
             added = self._spool.db.execute(
                 "INSERT OR IGNORE INTO message (id, topic, key, body, put_at) VALUES (?, ?, ?, ?, ?)",
-                (_IDS[topic].start + self._next_id, topic, message.key, bytes(message.body), now),
+                (IDS[topic].start + self._next_id, written_as(topic), message.key, bytes(message.body), now),
             ).rowcount
             if added:
                 self._fills.add(topic, len(message.body))
@@ -88,7 +83,7 @@ class Topics:
         for topic in topics:
             rows = self._spool.db.execute(
                 "SELECT id, key, body, put_at FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
-                (_IDS[topic].start, _IDS[topic].stop, limit + len(self._held)),
+                (IDS[topic].start, IDS[topic].stop, limit + len(self._held)),
             )
             leased: list[Leased] = []
             size = 0
@@ -164,14 +159,14 @@ class Topics:
         for topic in self._fills:
             fill = self._fills[topic]
             (oldest,) = self._spool.db.execute(
-                f"SELECT put_at {_FRONT}", (_IDS[topic].start, _IDS[topic].stop)
+                f"SELECT put_at {_FRONT}", (IDS[topic].start, IDS[topic].stop)
             ).fetchone() or (now,)
             stats[topic] = TopicStats(fill.depth, fill.bytes, self._epoch.age(oldest), fill.dropped, fill.buried)
         return stats
 
     def _highest_id(self) -> int:
         """The highest number in use, whatever its topic."""
-        ranges = ((ids.start, ids.stop - 1) for ids in _IDS.values())
+        ranges = ((ids.start, ids.stop - 1) for ids in IDS.values())
         query = "SELECT MAX(id) FROM message WHERE id BETWEEN ? AND ?"
         found = ((self._spool.db.execute(query, (first, last)).fetchone()[0], first) for first, last in ranges)
         return max((id_ - first for id_, first in found if id_ is not None), default=0)
@@ -180,7 +175,7 @@ class Topics:
         """Those of ``messages`` whose key does not wait already, each once."""
         query = "SELECT 1 FROM message WHERE topic = ? AND key = ?"
         first = {message.key: message for message in reversed(messages)}
-        new = {key for key in first if self._spool.db.execute(query, (topic, key)).fetchone() is None}
+        new = {key for key in first if self._spool.db.execute(query, (written_as(topic), key)).fetchone() is None}
         return [message for message in messages if message.key in new and first[message.key] is message]
 
     def _check_room(self, topic: str, messages: list[Message]) -> None:
@@ -206,7 +201,7 @@ class Topics:
 
     def _drop_oldest(self, victim: str) -> bool:
         """Drop the oldest message of ``victim``; False when it has none."""
-        row = self._spool.db.execute(f"SELECT id {_FRONT}", (_IDS[victim].start, _IDS[victim].stop)).fetchone()
+        row = self._spool.db.execute(f"SELECT id {_FRONT}", (IDS[victim].start, IDS[victim].stop)).fetchone()
         if row is None:
             return False
         self._remove(row[0])
@@ -215,13 +210,13 @@ class Topics:
 
     def _remove(self, id_: int) -> str | None:
         """Delete a message; its topic, or None when it is not there."""
-        row = self._spool.db.execute("SELECT topic, LENGTH(body) FROM message WHERE id = ?", (id_,)).fetchone()
+        row = self._spool.db.execute("SELECT LENGTH(body) FROM message WHERE id = ?", (id_,)).fetchone()
         self._held.pop(id_, None)
-        if row is None:
+        topic = topic_at(id_)
+        if row is None or topic is None:
             return None
         self._spool.db.execute("DELETE FROM message WHERE id = ?", (id_,))
-        topic: str = row[0]
-        self._fills.add(topic, -row[1], -1)
+        self._fills.add(topic, -row[0], -1)
         return topic
 
     def _forget_expired(self) -> None:

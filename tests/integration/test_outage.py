@@ -1,13 +1,15 @@
-"""Central is away for thirty minutes of virtual time: the real delivery, client and store; only the clock is ours."""
+"""Central is away for half an hour, or for 96: the real delivery, client and store; only the clock is ours."""
 
 from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,9 +75,7 @@ class Outage:
     def _fill(self, second: int) -> None:
         if second % RESULT_EVERY == 0:
             key = f"t{second}"
-            result = {"task_id": key, "status": "success", "logs": "done", "executed_at": NOON.isoformat()}
-            body = json.dumps({**result, "duration_seconds": 1.0, "error": None}).encode()
-            self.queue.put("results", [(key, body)])
+            self.queue.put("results", [(key, _result_body(key))])
             self.sent.results.append(key)
         if second % SAMPLE_EVERY == 0:
             try:
@@ -175,3 +175,100 @@ def test_what_waits_is_bounded_and_results_outlast_everything(central: Central, 
         assert arrived.events == outage.sent.events[dropped["events"] :], "the oldest went"
         assert arrived.samples == outage.sent.samples[dropped["metrics"] :]
         assert outage.refused > 0, "and younger samples were not taken while events filled it all"
+
+
+# -- longer than the pod --------------------------------------------------------------------------
+
+HOURS = 96
+
+
+class OtherMachine(FakeClock):
+    """The same time of day, on a machine that was started when this was made."""
+
+    def __init__(self, before: FakeClock) -> None:
+        super().__init__()
+        self._elapsed = before._elapsed
+        self._started = self._elapsed
+
+    def monotonic(self) -> float:
+        return self._elapsed - self._started
+
+
+class Absence(Outage):
+    """Minute by minute: a sample, five events, every third minute a result."""
+
+    def __init__(self, central: Central, spool: Path) -> None:
+        super().__init__(central, spool)
+        self._spool, self._minute = spool, 0
+
+    def pass_hours(self, hours: int) -> None:
+        for _ in range(hours * 60):
+            self._minute += 1
+            self._put("metrics", [f"s{self._minute}"], self.sent.samples)
+            self._put("events", [f"e{self._minute}-{number}" for number in range(5)], self.sent.events)
+            if self._minute % 3 == 0:
+                self._put("results", [f"t{self._minute}"], self.sent.results)
+            self.clock.advance(60)
+            self._try()
+
+    def _put(self, topic: str, names: list[str], sent: list[str]) -> None:
+        bodies: dict[str, Callable[[str], bytes]] = {
+            "metrics": lambda name: empty_sample().to_json(),
+            "events": lambda name: occurrence(name).to_json(),
+            "results": _result_body,
+        }
+        self.queue.put(topic, [(name, bodies[topic](name)) for name in names])
+        sent += names
+
+    def lose_the_node(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The machine ends without a word; the volume with the spool comes back on another."""
+        del self.queue  # The file is left as it is, write-ahead journal and all.
+        monkeypatch.setattr("shared.queue.epoch.boot_id", lambda: "another machine")
+        self.clock = OtherMachine(self.clock)
+        moved = self._spool.with_name("elsewhere")
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{self._spool}{suffix}", f"{moved}{suffix}")
+        self._spool = moved
+        self.queue = MemoryQueue(clock=self.clock)
+        self.queue.store.close()
+        self.queue.store = Store(moved, clock=self.clock)
+        self.delivery = Delivery(self.queue, self.client, "demo")
+
+
+def _result_body(name: str) -> bytes:
+    result = {"task_id": name, "status": "success", "logs": "done", "executed_at": NOON.isoformat()}
+    return json.dumps({**result, "duration_seconds": 1.0, "error": None}).encode()
+
+
+def test_after_four_days_away_and_a_lost_node_all_results_are_there_and_what_was_dropped_is_counted(
+    central: Central, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absence = Absence(central, tmp_path / "spool")
+    with closing(absence.client):
+        with pytest.MonkeyPatch.context() as away:
+            away.setattr(CentralClient, "_call", _unreachable)
+            absence.pass_hours(HOURS // 2)
+            absence.lose_the_node(monkeypatch)
+            oldest = absence.queue.stats()["results"].oldest_age
+            assert oldest == pytest.approx(HOURS / 2 * 3600, rel=0.01), "its age is told across machines"
+            absence.pass_hours(HOURS // 2)
+        depths, dropped = absence.depths(), absence.dropped()
+        assert depths["results"] == len(absence.sent.results) == HOURS * 20
+        assert dropped["metrics"] == HOURS * 60 - Limits().messages["metrics"], "a sample a minute, a day of them kept"
+        assert {topic: count for topic, count in dropped.items() if topic != "metrics"} == {
+            "results": 0,
+            "notices": 0,
+            "events": 0,
+        }
+        absence._try()
+        absence._try()
+        arrived = absence.arrived()
+        assert arrived.results == absence.sent.results
+        assert arrived.events == absence.sent.events
+        assert arrived.samples == absence.sent.samples[dropped["metrics"] :], "the newest"
+        assert set(absence.depths().values()) == {0}
+        absence.queue.store.close()
+
+
+def _unreachable(*arguments: Any, **named: Any) -> Any:
+    raise TemporaryError("Central is not reachable: no route to host")
