@@ -25,7 +25,8 @@ from typing import NamedTuple
 from bench.report import Figure, report
 from scripts.prices.azure import vcpus
 from scripts.prices.lists import read_list
-from workers.metrics.pricing.price import DERIVED, FALLBACK
+from workers.metrics.pricing.families import predecessors
+from workers.metrics.pricing.price import DERIVED, FALLBACK, TABLE
 from workers.metrics.pricing.table import SHIPPED, PriceTable
 
 DATA = Path(__file__).parent / "data"
@@ -100,7 +101,7 @@ def main() -> None:
     figures += within(f"aws derived, {regions} regions", derived, 1, RIGHT)
     if lists is not None:
         figures += against(WHOLE, whole_lists(lists), table)[0]
-    figures += [by_factor(table, known), *rates(table), *cost_of_looking_up()]
+    figures += [by_factor(table, known), *newer(table), *rates(table), *cost_of_looking_up()]
     report("prices", figures, f"{len(known)} cited prices; table as of {days(table)}")
     print("\n" + "\n".join(remarks))
 
@@ -246,6 +247,22 @@ def rates(table: PriceTable) -> list[Figure]:
         Figure(f"aws rates, {kind} families since the 6th: median error", statistics.median(found), "%")
         for kind, found in sorted(errors.items())
     ]
+
+
+def newer(table: PriceTable) -> list[Figure]:
+    """How far a type is off that is priced like the generation before it: all types whose predecessor is listed."""
+    figures = []
+    for provider, home in HOME.items():
+        (types,) = next(_shipped("types", provider))
+        errors = []
+        for name in types.split(" "):
+            listed, before = table.find(provider, home, name), next(predecessors(provider, name), "")
+            known = table.find(provider, home, before) if listed is not None else None
+            if listed is not None and known is not None and known.source == listed.source == TABLE:
+                errors.append(100 * abs(known.dollars / listed.dollars - 1))
+        what = f"{provider}: {len(errors)} types as if newer than the table: median error"
+        figures.append(Figure(what, statistics.median(errors), "%"))
+    return figures
 
 
 def cost_of_looking_up() -> list[Figure]:

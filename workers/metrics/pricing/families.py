@@ -7,6 +7,7 @@ all of them; scripts/prices/ builds on that, and so does who reads its table.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 BURSTABLE, GENERAL, COMPUTE, MEMORY, STORAGE = "burstable", "general", "compute", "memory", "storage"
@@ -14,6 +15,19 @@ BURSTABLE, GENERAL, COMPUTE, MEMORY, STORAGE = "burstable", "general", "compute"
 _AZURE_NUMBER = re.compile(r"\d+(?:-\d+)?")
 _CONSTRAINED = re.compile(r"(\d[a-z]*)-\d+", re.IGNORECASE)
 _CUSTOM = re.compile(r"(?:([a-z]\d[a-z]?)-)?custom-(\d{1,3})-(\d{3,7})(?:-ext)?")
+_GENERATION = {
+    "aws": re.compile(r"([a-z]{1,4})(\d{1,2})([a-z-]*\..+)"),
+    "azure": re.compile(r"(.+_v)(\d{1,2})()"),
+    "gcp": re.compile(r"([a-z])(\d{1,2})([a-z]?-.+)"),
+}
+"""What stands before the generation, the generation, and what stands after it."""
+
+_WITH_ACCELERATORS = re.compile(r"(?:[gp]|gr|inf|trn|dl|vt|f)\d+[a-z0-9-]*\.|standard_n|(?:[ag]|ct)\d[a-z]?-")
+"""AWS' types with GPUs, Inferentia, Trainium, Gaudi, transcoders and FPGAs; Azure's N series; Google's A, G and TPU."""
+
+_GENERATIONS = 2
+"""How far back a price says something about today's."""
+
 _LETTERS = re.compile(r"[a-z]+")
 
 _AWS = {"t": BURSTABLE, "c": COMPUTE, "r": MEMORY, "x": MEMORY, "u": MEMORY, "z": MEMORY, "i": STORAGE, "d": STORAGE}
@@ -77,6 +91,19 @@ def class_of(provider: str, instance_type: str) -> str:
 def pays_cards_apart(provider: str, instance_type: str) -> bool:
     """Whether a node's accelerators are not in the price of its type."""
     return provider == "gcp" and not _GCP_WITH_CARDS.match(instance_type.lower())
+
+
+def predecessors(provider: str, instance_type: str) -> Iterator[str]:
+    """The same size of the generations before, the latest first: m8i.large and m7i.large of m9i.large.
+
+    None of types with accelerators: a new generation has other ones.
+    """
+    name = instance_type.lower()
+    match = _GENERATION[provider].fullmatch(name) if provider in _GENERATION else None
+    if match is not None and not _WITH_ACCELERATORS.match(name):
+        before, generation, after = match.groups()
+        for older in range(int(generation) - 1, max(0, int(generation) - 1 - _GENERATIONS), -1):
+            yield f"{before}{older}{after}"
 
 
 def whole_size(instance_type: str) -> str:

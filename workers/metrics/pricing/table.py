@@ -28,7 +28,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from workers.metrics.pricing.families import Custom, class_of, custom_of, family_of, whole_size
+from workers.metrics.pricing.families import Custom, class_of, custom_of, family_of, predecessors, whole_size
 from workers.metrics.pricing.price import DERIVED, FALLBACK, TABLE
 
 FORMAT = "cloudoptim prices 2"
@@ -83,7 +83,7 @@ class PriceTable:
         return source.as_of if source else None
 
     def _find(self, provider: str, region: str, instance_type: str) -> Listed | None:
-        """The on-demand price: listed, derived from the home region's, or (FALLBACK) only roughly so."""
+        """The on-demand price: listed, derived from the home region's, or (FALLBACK) roughly that of its like."""
         source, name, region = self._sources.get(provider), instance_type.lower(), region.lower()
         if source is None or not region or not name:
             return None
@@ -94,11 +94,21 @@ class PriceTable:
         listed = self._listed(provider, region, name)
         if listed is not None:
             return Listed(listed, TABLE)
-        at_home = self._listed(provider, source.home, name)
+        return self._derived(provider, region, name, source.home) or self._as_before(provider, region, name)
+
+    def _derived(self, provider: str, region: str, name: str, home: str) -> Listed | None:
+        at_home = self._listed(provider, home, name)
         if at_home is None:
             return None
         ratio, exact = self._ratio(provider, region, family_of(provider, name))
         return Listed(at_home * ratio, DERIVED if exact else FALLBACK)
+
+    def _as_before(self, provider: str, region: str, name: str) -> Listed | None:
+        """A type that is newer than the table, at the price of the generation before it."""
+        for older in predecessors(provider, name):
+            if self._column(provider, older) is not None and (found := self._find(provider, region, older)) is not None:
+                return Listed(found.dollars, FALLBACK)
+        return None
 
     def _custom(self, region: str, custom: Custom) -> Listed | None:
         """A machine of Google's whose vCPUs and memory somebody chose: by what they cost in the family's own sizes."""

@@ -10,6 +10,7 @@ from workers.metrics.pricing.families import (
     custom_of,
     family_of,
     pays_cards_apart,
+    predecessors,
     whole_size,
 )
 
@@ -77,3 +78,24 @@ def test_what_somebody_chose_for_a_custom_type(name: str, custom: Custom | None)
 )
 def test_the_whole_size_of_a_constrained_one(size: str, whole: str) -> None:
     assert whole_size(size) == whole
+
+
+@pytest.mark.parametrize(
+    ("provider", "instance_type", "older"),
+    [
+        ("aws", "m9i-flex.large", ["m8i-flex.large", "m7i-flex.large"]),
+        ("aws", "m10g.metal-24xl", ["m9g.metal-24xl", "m8g.metal-24xl"]),
+        ("aws", "c2.large", ["c1.large"]),
+        ("azure", "Standard_D4as_v7", ["standard_d4as_v6", "standard_d4as_v5"]),
+        ("gcp", "n5d-highmem-8", ["n4d-highmem-8", "n3d-highmem-8"]),
+        ("aws", "p7.48xlarge", []),
+        ("aws", "inf3.xlarge", []),
+        ("azure", "Standard_NC24ads_A100_v5", []),
+        ("gcp", "a4-highgpu-8g", []),
+        ("gcp", "custom-4-15360", []),
+        ("hetzner", "cx22", []),
+        ("aws", "", []),
+    ],
+)
+def test_what_a_new_type_is_like(provider: str, instance_type: str, older: list[str]) -> None:
+    assert list(predecessors(provider, instance_type)) == older

@@ -54,6 +54,26 @@ def test_where_only_the_regions_ratio_is_known_that_is_a_rough_price(table: Pric
 
 
 @pytest.mark.parametrize(
+    ("provider", "region", "instance_type", "dollars"),
+    [
+        ("aws", "us-east-1", "m9i.large", 0.1),
+        ("aws", "eu-west-1", "m10i.large", 0.15),
+        ("aws", "us-east-1", "m6.xlarge", 0.192),
+        ("azure", "eastus", "Standard_D4s_v6", 0.192),
+        ("gcp", "us-central1", "e3-standard-4", 0.134),
+    ],
+)
+def test_a_type_that_is_newer_than_the_table_costs_about_what_the_one_before_it_does(
+    table: PriceTable, provider: str, region: str, instance_type: str, dollars: float
+) -> None:
+    assert table.find(provider, region, instance_type) == Listed(about(dollars), FALLBACK)
+
+
+def test_but_not_what_one_long_before_it_does(table: PriceTable) -> None:
+    assert table.find("aws", "us-east-1", "m11i.large") is None
+
+
+@pytest.mark.parametrize(
     ("provider", "region", "instance_type"),
     [("aws", "eu-west-1", "m9.large"), ("oci", "eu-west-1", "m5.large"), ("aws", "", "m5.large"), ("aws", "x", "")],
 )
