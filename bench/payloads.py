@@ -44,7 +44,6 @@ _ENV = {
     "TASK_POLL_INTERVAL_SECONDS": "0.1",
     "METRICS_POLL_INTERVAL_SECONDS": "60",
     "HEARTBEAT_INTERVAL_SECONDS": "5",
-    "TASKS_IN_PARALLEL": "16",
 }
 
 _CRASHES = re.compile(r"unexpected|Traceback|executor failed|exited|FATAL")

@@ -81,6 +81,8 @@ TASKS_IN_PROGRESS = _gauge("tasks_in_progress", "Tasks being executed.")
 TASKS_WAITING = _gauge("tasks_waiting", "Tasks claimed and not started.")
 TASK_AGE = _gauge("task_oldest_age_seconds", "Age of the longest running task.")
 EVICTIONS = _counter("evictions", "Eviction requests by the API server's answer.", "code")
+DELETIONS = _counter("deletions", "Deletions past all budgets (disable_eviction) by the API server's answer.", "code")
+EVICTION_RATE = _gauge("eviction_rate", "Evictions a second that may go out: less while the API server is in trouble.")
 PODS_LEFT = _gauge("drain_pods_remaining", "Pods running drains still wait for.")
 PODS_BLOCKED = _gauge("drain_pods_blocked", "Pods of running drains that a disruption budget holds.")
 

@@ -114,9 +114,6 @@ class Tasks:
     """How tasks are executed, and within which limits of the cluster's owner."""
 
     limits: Limits
-    parallel: int = setting(
-        "TASKS_IN_PARALLEL", number(int, 1, 64), "Tasks executed at once; one at a time on each node.", 5
-    )
     kubernetes_events: bool = setting(
         "KUBERNETES_EVENTS",
         parse_flag,

@@ -22,10 +22,19 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException
 
 from shared.basics import telemetry
-from shared.basics.errors import TemporaryError
+from shared.basics.errors import AgentError, TemporaryError
 from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.basics.transfer import ONE_FRESH_CONNECTION, Cutoff, read_body, severable
-from shared.kube.errors import KubeUnavailable, Unauthorized, error_of, parse_status, retry_after
+from shared.kube.errors import (
+    KubeUnavailable,
+    Unauthorized,
+    by_rbac,
+    error_of,
+    parse_status,
+    retry_after,
+    target_of,
+)
+from shared.kube.grants import Grants
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -55,6 +64,9 @@ MAX_BODY = 64 * 1024 * 1024
 
 MAX_LINE = 8 * 1024 * 1024
 """Bytes of one line of a watch; an object has 1.5 MiB at most."""
+
+_WATCH = "WATCH"
+"""A right of its own to RBAC, though by method it is a GET."""
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -144,6 +156,7 @@ class Kube:
         self._clock = clock
         self._lock = threading.Lock()
         self._client: Any = None
+        self._grants = Grants(clock)
         self.answers = True
         """Whether the API server answered when it was asked last."""
 
@@ -163,12 +176,12 @@ class Kube:
 
         Raises:
             KubeUnavailable, Unauthorized, Gone: it may work later.
-            Forbidden, NotFound, Conflict, Invalid: it will not.
+            Forbidden, Denied, NotFound, Conflict, Invalid: it will not.
         """
         answer = self.exchange(method, path, query, body, content_type)
         if 200 <= answer.status < 300:
             return answer.body
-        raise error_of(parse_status(answer.status, answer.body), f"{method} {path}", retry_after(answer.headers))
+        raise self._error(method, path, answer)
 
     def exchange(
         self,
@@ -178,10 +191,10 @@ class Kube:
         body: Any = None,
         content_type: str = JSON,
     ) -> Answer:
-        """One exchange; the answer whatever its status, but for 401.
+        """One exchange; the answer whatever its status, but for 401 and a refusal that may pass by itself.
 
         Raises:
-            KubeUnavailable: no answer.
+            KubeUnavailable: no answer, or a 403 to what was granted until now.
             Unauthorized: 401, also with the token read again.
         """
         budget = _budget.get()
@@ -196,7 +209,9 @@ class Kube:
                 response.close()
                 raise self._unavailable(f"{method} {path}", error) from error
             response.release_conn()
-        return Answer(response.status, response.headers, content)
+        answer = Answer(response.status, response.headers, content)
+        self._remember(method, path, answer)
+        return answer
 
     def lines(
         self, path: str, query: Mapping[str, Any], silence: float, hangup: Hangup | None = None
@@ -231,7 +246,10 @@ class Kube:
                 hangup.attach(response)
             if response.status != 200:
                 body = read_body(response, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
-                raise error_of(parse_status(response.status, body), f"GET {path}", retry_after(response.headers))
+                answer = Answer(response.status, response.headers, body)
+                self._remember(_WATCH, path, answer)
+                raise self._error("GET", path, answer)
+            self._grants.worked(_WATCH, path)
             while chunk := response.read1(256 * 1024):
                 yield chunk
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -290,6 +308,19 @@ class Kube:
         finally:
             telemetry.KUBE_SECONDS.labels(method, code).observe(self._clock.monotonic() - started)
         return response
+
+    def _remember(self, method: str, path: str, answer: Answer) -> None:
+        """Raises KubeUnavailable for a refusal by RBAC of what it granted before, for a while (rule 16)."""
+        if 200 <= answer.status < 300:
+            self._grants.worked(method, path)
+        elif answer.status == 403:
+            status = parse_status(answer.status, answer.body)
+            if by_rbac(status) and self._grants.refused(method, path):
+                raise KubeUnavailable(f"{method} {path}: 403 {status.said}; it was granted until now")
+
+    def _error(self, method: str, path: str, answer: Answer) -> AgentError:
+        status = parse_status(answer.status, answer.body)
+        return error_of(status, f"{method} {path}", target_of(path), retry_after(answer.headers))
 
     def _loaded(self) -> Any:
         with self._lock:

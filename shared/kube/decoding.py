@@ -122,8 +122,8 @@ class Identity(msgspec.Struct, frozen=True):
 def identity_of(raw: bytes) -> Identity:
     """Who the object in ``raw`` is, without decoding it."""
     metadata = members(members(raw).get("metadata", b""))
-    names = [_text(metadata.get(key)) for key in ("namespace", "name")]
-    return Identity("/".join(name for name in names if name) or "(no name)", _text(metadata.get("resourceVersion")))
+    names = [text(metadata.get(key)) for key in ("namespace", "name")]
+    return Identity("/".join(name for name in names if name) or "(no name)", text(metadata.get("resourceVersion")))
 
 
 def parts(raw: bytes) -> Iterator[bytes]:
@@ -150,10 +150,10 @@ def parts(raw: bytes) -> Iterator[bytes]:
 def members(raw: bytes) -> dict[str, bytes]:
     """The keys of the object in ``raw``, each with its value as it stands; empty if it is no object."""
     found = (_MEMBER.fullmatch(part) for part in parts(raw))
-    return {_text(member[1]): member[2] for member in found if member is not None}
+    return {text(member[1]): member[2] for member in found if member is not None}
 
 
-def _text(raw: bytes | None) -> str:
+def text(raw: bytes | None) -> str:
     """A string of JSON; empty if it is none."""
     try:
         return msgspec.json.decode(raw or b'""', type=str)

@@ -13,7 +13,16 @@ from enum import Enum
 
 from shared.basics import telemetry
 from shared.kube.connection import Answer, Kube
-from shared.kube.errors import Status, parse_status, retry_after
+from shared.kube.errors import (
+    Status,
+    Target,
+    by_rbac,
+    denier,
+    parse_status,
+    proves_absence,
+    proves_replacement,
+    retry_after,
+)
 from shared.kube.pods import Pod, pod_path
 
 BUDGET_PAUSE = 5.0
@@ -21,17 +30,18 @@ BUDGET_PAUSE = 5.0
 
 _BUDGET_NAME = re.compile(r"""(?:disruption budget |poddisruptionbudget\S* ")([a-z0-9][-a-z0-9.]*)""")
 
-_ADMISSION = ("admission webhook", "ValidatingAdmissionPolicy")
-"""Words by which a denial is known to be an admission rule's of the cluster's owner."""
+_NEVER_EVALUATED = "more than one PodDisruptionBudget"
 
 
 class Verdict(Enum):
     """What an eviction's answer means for the pod."""
 
     ACCEPTED = "accepted"
-    """It terminates; wait for its end."""
+    """Taken. The pod's deletionTimestamp is what proves it: a webhook may have made a dry run of it (rule 11)."""
+    TERMINATING = "terminating"
+    """It was seen to terminate; wait for its end."""
     GONE = "gone"
-    """It is not there any more, or another pod has its name."""
+    """Proved: it is not there any more, or another pod has its name."""
     BLOCKED = "blocked"
     """A disruption budget does not allow it now."""
     DENIED = "denied"
@@ -57,6 +67,8 @@ class Outcome:
     """Seconds to wait before the next try."""
     budget: str | None = None
     """Name of the disruption budget that blocks, where the answer says it."""
+    throttled: bool = False
+    """Whether the API server asked to be asked less."""
 
 
 def evict(kube: Kube, pod: Pod, grace_seconds: int | None, dry_run: bool = False) -> Outcome:
@@ -80,7 +92,11 @@ def evict(kube: Kube, pod: Pod, grace_seconds: int | None, dry_run: bool = False
     answer = kube.exchange("POST", path, None, body)
     if not dry_run:
         telemetry.EVICTIONS.labels(telemetry.code(answer.status)).inc()
-    return outcome_of(answer, pod)
+    outcome = outcome_of(answer, pod)
+    if outcome.verdict is Verdict.FORBIDDEN:
+        missing = 'RBAC must allow verb "create" on resource "pods/eviction" in API group ""'
+        return replace(outcome, detail=f"{outcome.detail}; {missing}")
+    return outcome
 
 
 def delete(kube: Kube, pod: Pod, grace_seconds: int) -> Outcome:
@@ -91,60 +107,61 @@ def delete(kube: Kube, pod: Pod, grace_seconds: int) -> Outcome:
     """
     options = {"gracePeriodSeconds": grace_seconds, "preconditions": {"uid": pod.uid}}
     answer = kube.exchange("DELETE", pod_path(pod.metadata.namespace, pod.metadata.name), None, options)
+    telemetry.DELETIONS.labels(telemetry.code(answer.status)).inc()
     outcome = outcome_of(answer, pod)
     if outcome.verdict is Verdict.ACCEPTED:
         return replace(outcome, detail=f"deleted with {grace_seconds} s of grace")
-    if "cannot delete resource" in outcome.detail:
+    if outcome.verdict is Verdict.FORBIDDEN:
         hint = "disable_eviction needs the forced-delete component of the bundle, which grants delete on pods"
-        return Outcome(Verdict.FORBIDDEN, answer.status, f"{outcome.detail}; {hint}")
+        return replace(outcome, detail=f"{outcome.detail}; {hint}")
     return outcome
 
 
 def outcome_of(answer: Answer, pod: Pod) -> Outcome:
-    """What ``answer`` means. Pure."""
+    """What ``answer`` means for ``pod``. Pure."""
     code = answer.status
     if 200 <= code < 300:
         return Outcome(Verdict.ACCEPTED, code, "evicted")
     status = parse_status(code, answer.body)
-    said = status.message or status.reason or f"status {code}"
-    if 400 <= code < 500 and any(words in said for words in _ADMISSION):
+    said, target = status.said, Target("pods", pod.metadata.name)
+    if 400 <= code < 500 and denier(said):
         # The code is the webhook's own, 400 if it gives none: a 404 or 429 of its making says nothing of the pod.
         # A policy's is 422, unless it says otherwise.
         return Outcome(Verdict.DENIED, code, said, BUDGET_PAUSE)
-    if code == 404 or (code == 409 and "UID in the precondition" in said):
-        # The UID precondition: the pod we meant is gone and its name is taken.
+    if proves_absence(status, target) or proves_replacement(status, target, pod.uid):
         return Outcome(Verdict.GONE, code, said)
-    if code == 409:
-        return Outcome(Verdict.RETRY, code, said, 1.0)
+    if code == 404 and status.details is not None and status.details.kind == "poddisruptionbudgets":
+        return Outcome(Verdict.RETRY, code, said)  # It went while the API server looked at it: the next try is free.
     if code == 429:
-        return _too_many(status, said, answer.headers, pod)
-    if code == 403:
-        return _forbidden(status, said, pod)
-    if code >= 500:
-        if "more than one PodDisruptionBudget" in said:
-            return Outcome(Verdict.REFUSED, code, f"{said}; leave one of the budgets that select it")
+        return _too_many(status, answer.headers, pod)
+    if code == 403 and status.kind == "Status":
+        return _forbidden(status, pod)
+    if code >= 500 and _NEVER_EVALUATED in said:
+        return Outcome(Verdict.REFUSED, code, f"{said}; leave one of the budgets that select it")
+    if code >= 500 or code in (404, 409) or status.kind != "Status":
         return Outcome(Verdict.RETRY, code, said, retry_after(answer.headers) or 1.0)
     return Outcome(Verdict.REFUSED, code, said)
 
 
-def _too_many(status: Status, said: str, headers: Mapping[str, str], pod: Pod) -> Outcome:
+def _too_many(status: Status, headers: Mapping[str, str], pod: Pod) -> Outcome:
     for cause in status.causes:
         if cause.reason == "DisruptionBudget":
-            detail = f"{said} {cause.message}".strip() + _unready_hint(pod)
+            detail = f"{status.said} {cause.message}".strip() + _unready_hint(pod)
             pause = max(BUDGET_PAUSE, retry_after(headers) or 0.0)
             return Outcome(Verdict.BLOCKED, 429, detail, pause, _budget_in(cause.message))
     # API throttling, whose body may be plain text.
-    return Outcome(Verdict.RETRY, 429, f"the API server throttles: {said}", retry_after(headers) or 1.0)
+    pause = retry_after(headers) or 1.0
+    return Outcome(Verdict.RETRY, 429, f"the API server throttles: {status.said}", pause, throttled=True)
 
 
-def _forbidden(status: Status, said: str, pod: Pod) -> Outcome:
+def _forbidden(status: Status, pod: Pod) -> Outcome:
+    said = status.said
     if status.has_cause("NamespaceTerminating"):
         if pod.terminating:
-            return Outcome(Verdict.ACCEPTED, 403, "terminates with its namespace")
+            return Outcome(Verdict.TERMINATING, 403, "terminates with its namespace")
         return Outcome(Verdict.RETRY, 403, said, BUDGET_PAUSE)
-    if "cannot create resource" in said:
-        missing = 'RBAC must allow verb "create" on resource "pods/eviction" in API group ""'
-        return Outcome(Verdict.FORBIDDEN, 403, f"{said}; {missing}")
+    if by_rbac(status):
+        return Outcome(Verdict.FORBIDDEN, 403, said)
     if "poddisruptionbudget" in said.lower():
         return Outcome(Verdict.BLOCKED, 403, said, BUDGET_PAUSE, _budget_in(said))
     return Outcome(Verdict.DENIED, 403, said, BUDGET_PAUSE)

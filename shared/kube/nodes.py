@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from shared.kube.connection import MERGE_PATCH, Kube
-from shared.kube.objects import Condition, Meta, Struct
+from shared.kube.objects import Condition, Meta, Struct, meant
 from shared.kube.reads import Resource
 
 PATH = "/api/v1/nodes"
@@ -29,6 +29,8 @@ class Node(Struct, frozen=True):
     """A node, as far as we look at it."""
 
     metadata: Meta
+    kind: str = ""
+    """Empty for an item of a list."""
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
@@ -49,17 +51,17 @@ class Nodes(Resource[Node]):
         super().__init__(kube, PATH, Node)
 
     def find(self, name: str) -> Node:
-        """The node as the API server has it now. Raises NotFound."""
+        """The node as the API server has it now. Raises NotFound, Unclear."""
         path = _path(name)
-        return self.decoded(self._kube.get(path), f"GET {path}")
+        return meant(self.decoded(self._kube.get(path), f"GET {path}"), "Node", name)
 
     def set_unschedulable(self, name: str, unschedulable: bool, uid: str | None = None) -> Node:
-        """Cordon or uncordon in one PATCH; the node afterwards. Raises NotFound, Conflict, Forbidden."""
+        """Cordon or uncordon in one PATCH; the node afterwards. Raises NotFound, Conflict, Denied, Forbidden."""
         # Null, not false: `kubectl uncordon` leaves no field behind either.
         return self._patch(name, {"spec": {"unschedulable": True if unschedulable else None}}, uid)
 
     def set_labels(self, name: str, labels: dict[str, str | None], uid: str | None = None) -> Node:
-        """Set labels, or remove those that are null; the node afterwards. Raises NotFound, Conflict, Forbidden."""
+        """Set labels, or remove those that are null; the node afterwards. Raises as ``set_unschedulable``."""
         return self._patch(name, {"metadata": {"labels": labels}}, uid)
 
     def _patch(self, name: str, patch: dict[str, Any], uid: str | None) -> Node:
@@ -67,7 +69,8 @@ class Nodes(Resource[Node]):
         if uid is not None:
             patch = {**patch, "metadata": {**patch.get("metadata", {}), "uid": uid}}
         path = _path(name)
-        return self.decoded(self._kube.call("PATCH", path, None, patch, MERGE_PATCH), f"PATCH {path}")
+        answer = self._kube.call("PATCH", path, None, patch, MERGE_PATCH)
+        return meant(self.decoded(answer, f"PATCH {path}"), "Node", name)
 
 
 def _path(name: str) -> str:

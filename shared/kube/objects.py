@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
+
+from shared.kube.errors import Unclear
+
+T = TypeVar("T")
 
 
 class Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -62,4 +67,22 @@ class Condition(Struct, frozen=True):
 
 def controller_of(meta: Meta) -> Owner | None:
     """The controlling ownerReference, of which there is at most one."""
-    return next((owner for owner in meta.owner_references or () if owner.controller), None)
+    return controller_of_owners(meta.owner_references)
+
+
+def controller_of_owners(owners: list[Owner] | None) -> Owner | None:
+    """The one of ``owners`` that controls the object."""
+    return next((owner for owner in owners or () if owner.controller), None)
+
+
+def meant(found: T, kind: str, name: str) -> T:
+    """``found``, which must be the object that was asked for: a proxy answers 200 with pages of its own.
+
+    Raises:
+        Unclear: it is something else.
+    """
+    said: Any = found
+    meta = said.metadata
+    if (said.kind, meta.name) != (kind, name) or not meta.uid or not meta.resource_version:
+        raise Unclear(f"{kind} {name}: the answer is about something else: {said.kind or 'no kind'} {meta.name}")
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.kube.connection import MERGE_PATCH, Kube
-from shared.kube.objects import Condition, Meta, Owner, Struct, controller_of
+from shared.kube.objects import Condition, Meta, Owner, Struct, controller_of, meant
 from shared.kube.reads import Resource
 
 PATH = "/api/v1/pods"
@@ -19,6 +19,7 @@ MIRROR = "kubernetes.io/config.mirror"
 class Toleration(Struct, frozen=True):
     key: str = ""
     operator: str = ""
+    value: str = ""
     effect: str = ""
 
 
@@ -26,6 +27,7 @@ class Volume(Struct, frozen=True):
     name: str = ""
     empty_dir: dict[str, Any] | None = None
     persistent_volume_claim: dict[str, Any] | None = None
+    ephemeral: dict[str, Any] | None = None
 
 
 class PodSpec(Struct, frozen=True):
@@ -48,6 +50,8 @@ class Pod(Struct, frozen=True):
     """A pod, as far as a task looks at it."""
 
     metadata: Meta
+    kind: str = ""
+    """Empty for an item of a list."""
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -63,6 +67,13 @@ class Pod(Struct, frozen=True):
     @property
     def controller(self) -> Owner | None:
         return controller_of(self.metadata)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether a kubelet runs it from a file: by its mirror annotation, or because a node controls it (rule 27)."""
+        owner = self.controller
+        of_node = owner is not None and (owner.api_version, owner.kind) == ("v1", "Node")
+        return of_node or self.annotation(MIRROR) is not None
 
     @property
     def ended(self) -> bool:
@@ -91,15 +102,16 @@ class Pods(Resource[Pod]):
         super().__init__(kube, f"/api/v1/namespaces/{quote(namespace)}/pods" if namespace else PATH, Pod)
 
     def find(self, namespace: str, name: str) -> Pod:
-        """The pod as the API server has it now. Raises NotFound."""
+        """The pod as the API server has it now. Raises NotFound, Unclear."""
         path = pod_path(namespace, name)
-        return self.decoded(self._kube.get(path), f"GET {path}")
+        return meant(self.decoded(self._kube.get(path), f"GET {path}"), "Pod", name)
 
     def set_labels(self, namespace: str, name: str, labels: dict[str, str | None], uid: str) -> Pod:
         """Set labels, or remove those that are null, of the pod ``uid`` only. Raises NotFound, Conflict."""
         patch = {"metadata": {"labels": labels, "uid": uid}}
         path = pod_path(namespace, name)
-        return self.decoded(self._kube.call("PATCH", path, None, patch, MERGE_PATCH), f"PATCH {path}")
+        answer = self._kube.call("PATCH", path, None, patch, MERGE_PATCH)
+        return meant(self.decoded(answer, f"PATCH {path}"), "Pod", name)
 
 
 def pod_path(namespace: str, name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from shared.kube.connection import Hangup, Kube
-from shared.kube.decoding import Decoder, Skipped, Undecodable, identity_of, members, parts
+from shared.kube.decoding import Decoder, Skipped, Undecodable, identity_of, members, parts, text
 from shared.kube.errors import KubeUnavailable, error_of, parse_event
 from shared.kube.objects import ListMeta, Meta
 
@@ -42,8 +42,9 @@ ALL: Mapping[str, str] = MappingProxyType({})
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """Part of a list."""
 
-    items: list[T] = []
+    items: list[T]
     metadata: ListMeta = ListMeta()
+    kind: str = ""
     skipped: int = 0
     """How many more there are that could not be decoded."""
 
@@ -149,6 +150,13 @@ class Resource(Generic[T]):
         self.skipped.note(metadata.full_name, error)
 
     def _page_of(self, body: bytes) -> Page[T]:
+        """The list in ``body``: a proxy answers 200 with pages of its own, and an empty list would prove things."""
+        page = self._decode_page(body)
+        if not page.kind.endswith("List"):
+            raise KubeUnavailable(f"GET {self._path}: the answer is no list: its kind is {page.kind[:40]!r}")
+        return page
+
+    def _decode_page(self, body: bytes) -> Page[T]:
         if self._page_decoder is not None:
             try:
                 return self._page_decoder.decode(body)
@@ -158,7 +166,7 @@ class Resource(Generic[T]):
 
     def _page_one_by_one(self, body: bytes) -> Page[T]:
         content = members(body)
-        items = content.get("items", b"[]")
+        items = content.get("items", b"")
         try:
             metadata = _list_meta_decoder.decode(content.get("metadata", b""))
         except msgspec.DecodeError as error:
@@ -167,7 +175,7 @@ class Resource(Generic[T]):
             raise KubeUnavailable(f"GET {self._path}: the answer is no list: its items are {items[:20]!r}")
         every = [self._decode_or_skip(raw) for raw in parts(items)]
         decoded = [item for item in every if item is not None]
-        return Page(decoded, metadata, len(every) - len(decoded))
+        return Page(decoded, metadata, text(content.get("kind")), len(every) - len(decoded))
 
     def _decode_or_skip(self, raw: bytes | msgspec.Raw) -> T | None:
         try:

@@ -12,7 +12,7 @@ import msgspec
 from shared.basics.timing import Deadline
 from shared.kube.connection import Kube
 from shared.kube.decoding import Decoder, Undecodable, parts
-from shared.kube.errors import KubeUnavailable, NotFound
+from shared.kube.errors import KubeUnavailable, NoSuchApi
 from shared.kube.groups import versions_of
 from shared.kube.objects import Meta, Struct
 from shared.kube.quantity import read_quantity
@@ -87,7 +87,7 @@ class UsageApi:
         """Usage by node; of nodes that could not be measured there is none.
 
         Raises:
-            NotFound: the cluster has no metrics.k8s.io, or none that we know.
+            NoSuchApi: the cluster has no metrics.k8s.io, or none that we know.
             Whatever ``Kube.call`` raises.
         """
         with self._asked("nodes") as path:
@@ -98,7 +98,7 @@ class UsageApi:
         """Usage of all pods, a few hundred at a time: metrics-server knows no pages, and 150,000 pods are 70 MB.
 
         Raises:
-            NotFound: the cluster has no metrics.k8s.io, or none that we know.
+            NoSuchApi: the cluster has no metrics.k8s.io, or none that we know.
             KubeUnavailable: nothing came for ``silence`` seconds, or not all by the ``deadline``, or no list.
             Whatever ``Kube.call`` raises.
         """
@@ -125,7 +125,7 @@ class UsageApi:
         """The path to ask."""
         try:
             yield f"{GROUP}/{self.version()}/{resource}"
-        except (NotFound, KubeUnavailable):
+        except KubeUnavailable:
             self._failed, self._version = self._version, None
             raise
 

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 Name = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """A DNS subdomain, as the names of nodes, pods and namespaces are."""
 
+Identity = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+"""A UID or provider id. Never empty: whoever means "none" leaves it out."""
+
 Labels = Annotated[dict[str, str | None], Field(min_length=1)]
 """Label keys to values; null removes the label."""
 
@@ -30,10 +33,10 @@ class NodeParameters(Parameters):
 
     node_name: Name
     """The node."""
-    node_uid: str | None = None
+    node_uid: Identity | None = None
     """When given, the node of that name must have this UID; another one was the wrong target."""
-    provider_id: str | None = None
-    """When given, must equal the node's ``spec.providerID``, likewise."""
+    provider_id: Identity | None = None
+    """When given, must equal the node's ``spec.providerID`` but for the case of letters, likewise."""
 
 
 class CordonNode(NodeParameters):
@@ -96,7 +99,7 @@ class PodParameters(Parameters):
     """The pod's."""
     pod_name: Name
     """The pod."""
-    pod_uid: str | None = None
+    pod_uid: Identity | None = None
     """When given, only the pod with this UID is touched."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,16 +85,23 @@ def test_a_switch_nobody_can_read_pauses_and_one_that_is_gone_does_not(owned: Ow
     assert owned.tried()["status"] == "success"
 
 
-def test_pausing_refuses_what_waits_and_lets_what_runs_end(owned: Owned) -> None:
+def test_pausing_refuses_what_waits_and_stops_what_runs_until_the_pause_ends(owned: Owned) -> None:
+    """The owner's brake: nothing further is evicted, though the budget would let it; then the drain goes on."""
     shop = owned.shop
     drain = shop.draining("node-6")
     waits = shop.push("uncordon_node", "node-6")
     shop.agent.wait(lambda: any(line.get("task_id") == waits for line in shop.logged("claimed uncordon_node")))
     owned.pause("true")
+    shop.agent.wait(lambda: shop.logged("paused by the cluster's owner"))
     shop.let_go("node-6")
+    evicted = len(shop.cluster.audit.select(subresource="eviction", code=201))
+    time.sleep(7)  # A budget's pause, and more.
+    assert len(shop.cluster.audit.select(subresource="eviction", code=201)) == evicted
+    assert not shop.central.ledger.results(drain)
+    owned.pause("false")
     assert shop.result(drain)["status"] == "success"
-    assert "tasks are paused by the cluster's owner" in shop.result(waits)["error"]
-    assert shop.is_cordoned("node-6")
+    assert shop.result(waits)["status"] == "success"
+    assert not shop.is_cordoned("node-6")
 
 
 def test_the_variable_pauses_every_type(tmp_path: Path) -> None:

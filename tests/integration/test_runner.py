@@ -19,11 +19,8 @@ from tests.integration.shipped import BLOCKED, Shipped, shipped
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import FastClock, eventually, kube_of, settings_of
 from tests.unit.shared.queue.conftest import RunningBroker
-from workers.task_runner.context import Suspended
 from workers.task_runner.runner import ANSWER_AGAIN_AFTER, Runner
-
-DRAINS = 3
-"""At once; one more task that is no drain may run."""
+from workers.task_runner.work.context import Suspended
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,13 @@ def stopping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopping]:
 
     It gives the held one all the time there is: begun first and looked at last, so that the other tests run meanwhile.
     """
-    with shipped(tmp_path_factory.mktemp("stopping"), env={"TASKS_IN_PARALLEL": "3"}) as shop:
+    with shipped(tmp_path_factory.mktemp("stopping")) as shop:
         shop.cluster.add_deployment("shop", "slow", 3, node="node-2", termination_seconds=4.0, grace=10)
         held = shop.draining("node-1")
         ending = shop.offer("drain_node", "node-2")
         shop.cluster.wait_for(lambda: shop.is_cordoned("node-2"))
-        waiting = shop.push("drain_node", "node-3")
-        shop.agent.wait(lambda: len(shop.logged("claimed drain_node")) == 3)
+        waiting = shop.push("uncordon_node", "node-1")
+        shop.agent.wait(lambda: shop.logged("claimed uncordon_node"))
         assert shop.agent.process is not None
         shop.agent.process.send_signal(signal.SIGTERM)
         yield Stopping(shop, held, ending, waiting)
@@ -57,8 +54,7 @@ def stopping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopping]:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shipped]:
     """An agent for all tests of this module; each has nodes of its own."""
-    env = {"TASKS_IN_PARALLEL": str(DRAINS + 1)}
-    with shipped(tmp_path_factory.mktemp("runner"), nodes=13, env=env) as shop:
+    with shipped(tmp_path_factory.mktemp("runner"), nodes=13) as shop:
         yield shop
 
 
@@ -223,30 +219,24 @@ def test_a_deletion_is_settled_by_uid_when_its_worker_is_killed(shop: Shipped) -
 # -- in its turn ----------------------------------------------------------------------------------
 
 
-def test_priority_then_deadline_decide_and_a_node_has_one_writer_at_a_time(shop: Shipped) -> None:
-    """With the drain of the module, there are as many drains as may be; the executor left is for other tasks."""
+def test_held_drains_hold_nobody_and_a_node_has_one_writer_at_a_time(shop: Shipped) -> None:
+    """Priority, then deadline, decide who is the next on a node."""
     shop.agent.wait(lambda: shop.central.streams)
-    first, second = shop.draining("node-8"), shop.draining("node-9")
-    gauges = [f"cloudoptim_tasks_{kind}" for kind in ("in_progress", "waiting")]
+    held = shop.draining("node-9")
     tasks = [
-        shop.central.task("drain_node", {"node_name": node}, seconds=seconds, priority=priority)
-        for node, seconds, priority in [("node-10", 300, 5), ("node-11", 200, 5), ("node-10", 400, 1)]
+        shop.central.task("uncordon_node", {"node_name": "node-9"}, seconds=seconds, priority=priority)
+        for seconds, priority in [(300, 5), (200, 5), (400, 1)]
     ]
-    writer = shop.central.task("uncordon_node", {"node_name": "node-9"}, priority=1)
-    shop.central.push([*tasks, writer])
-    shop.agent.wait(lambda: [shop.agent.metric(gauge) for gauge in gauges] == [DRAINS, 4])
-    assert not shop.patches("node-10", "node-11")
-    assert shop.result(shop.push("cordon_node", "node-13", priority=10))["status"] == "success"
-    shop.cancel(first)
+    shop.central.push(tasks)
+    shop.agent.wait(lambda: shop.agent.metric("cloudoptim_tasks_waiting") == 3)
+    for node in ("node-10", "node-11"):
+        assert shop.result(shop.push("drain_node", node, priority=10))["status"] == "success"
+    assert not [task for task in tasks if shop.central.ledger.results(task["task_id"])], "their node is being drained"
+    assert shop.is_cordoned("node-9")
+    shop.cancel(held)
     results = [shop.result(task["task_id"]) for task in tasks]
-    assert {result["status"] for result in results} == {"success"}
-    assert shop.patches("node-10", "node-11") == ["node-10", "node-11"], "cordoned already when its turn came"
     order = sorted(results, key=lambda result: str(result["executed_at"]))
     assert [result["task_id"] for result in order] == [tasks[number]["task_id"] for number in (2, 1, 0)]
-    assert not shop.central.ledger.results(writer["task_id"]), "most urgent of all, but its node is being drained"
-    assert shop.is_cordoned("node-9")
-    shop.cancel(second)
-    assert shop.result(writer["task_id"])["status"] == "success"
     assert not shop.is_cordoned("node-9")
 
 
@@ -306,7 +296,7 @@ def test_another_clusters_task_is_logged_and_counted_and_not_answered(shop: Ship
 
 
 def test_a_long_drain_shows_how_far_it_is(shop: Shipped, long_drain: str) -> None:
-    """In the log every fifteen seconds, in the metrics all the time."""
+    """In the log now and then, in the metrics all the time."""
     for gauge in ("tasks_in_progress", "drain_pods_remaining", "drain_pods_blocked"):
         shop.agent.wait(lambda gauge=gauge: shop.agent.metric(f"cloudoptim_{gauge}") == 1)  # type: ignore[misc]
     age = shop.agent.metric("cloudoptim_task_oldest_age_seconds")
@@ -333,7 +323,7 @@ def test_told_to_stop_it_ends_what_it_can_and_hands_the_rest_back(stopping: Stop
     (waiting,) = ledger.results(stopping.waiting)
     assert waiting["error"] == "the agent was shut down before the task started; send it again"
     assert ledger.arrivals[-1].call == "deregister"
-    assert not stopping.shop.patches("node-3")
+    assert stopping.shop.is_cordoned("node-1")
 
 
 def uid(shop: Shipped, name: str) -> str:

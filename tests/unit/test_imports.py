@@ -133,6 +133,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workers": set(),
 }
 
+TASK_RUNNER: dict[str, set[str]] = {
+    # The ground floor: what an operation is given.
+    "work": set(),
+    "receiving": set(),
+    "records": {"receiving", "work"},
+    "guards": {"work"},
+    "leaving": {"guards", "work"},
+    "operations": {"guards", "leaving", "records", "work"},
+    # The floor above, on which all is put together.
+    "": {"guards", "operations", "receiving", "records", "work"},
+}
+"""The rooms of the task-runner, and what each may know of the others."""
+
 LIBRARIES: dict[str, set[str]] = {
     "kubernetes": {"shared.kube"},
     "requests": {"shared.central", "shared.clouds", "workers.commands.doctor"},
@@ -293,6 +306,25 @@ def test_a_worker_that_only_reads_kubernetes_never_learns_what_central_is() -> N
         assert "shared.central" not in MAY_IMPORT[area]
     for area in ("workers.heartbeat", "workers.health"):
         assert "shared.kube" not in MAY_IMPORT[area]
+
+
+def test_the_rooms_of_the_task_runner_point_one_way() -> None:
+    known: dict[str, set[str]] = {}
+    for found in IMPORTS:
+        if found.area == "workers.task_runner" and found.module.startswith("workers.task_runner."):
+            known.setdefault(_room(found.path.split("/")[2:]), set()).add(_room(found.module.split(".")[2:]))
+    assert {room: sorted(others - {room}) for room, others in known.items()} == {
+        room: sorted(others) for room, others in TASK_RUNNER.items() if room in known
+    }
+    order: list[str] = []
+    while len(order) < len(TASK_RUNNER):
+        free = [room for room, others in TASK_RUNNER.items() if room not in order and others <= set(order)]
+        assert free, f"a circle among {set(TASK_RUNNER) - set(order)}"
+        order += free
+
+
+def _room(parts: list[str]) -> str:
+    return parts[0] if parts and parts[0] in TASK_RUNNER else ""
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -10,8 +10,8 @@ from shared.central.identity import Caller
 from shared.central.stream import TaskStream
 from shared.kube.connection import Kube
 from shared.process import lifecycle
-from workers.task_runner.evictor import PARALLEL
 from workers.task_runner.runner import Runner
+from workers.task_runner.work import calls, evictor
 from workers.task_runner.worker import TaskRunner
 
 
@@ -20,7 +20,8 @@ def main() -> int:
     settings = process.settings
     central, cluster_id = settings.central, settings.agent.cluster_id
     caller = Caller(central.api_key, process.instance_id)
-    kube = Kube(settings.kubernetes.kubeconfig, USER_AGENT, process.kubernetes_answered, connections=PARALLEL + 8)
+    connections = calls.PARALLEL + evictor.PARALLEL + 2
+    kube = Kube(settings.kubernetes.kubeconfig, USER_AGENT, process.kubernetes_answered, connections)
     runner = Runner(settings, process.queue, kube)
     client = CentralClient(central.url, cluster_id, caller, central.ca_bundle)
     stream = TaskStream(central.url, cluster_id, caller, central.ca_bundle)

@@ -1,53 +1,48 @@
-"""Takes tasks in, executes each once, puts each one's result on the queue."""
+"""Takes tasks in, has each executed once, puts each one's result on the queue."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+import time
+from contextvars import copy_context
+from datetime import timedelta
 from typing import Any
 
 from shared.basics import logs, telemetry
-from shared.basics.errors import AgentError, TemporaryError
+from shared.basics.errors import TemporaryError
 from shared.basics.throttle import FirstSight
-from shared.basics.timing import SYSTEM_CLOCK, Backoff, Clock, Deadline
+from shared.basics.timing import SYSTEM_CLOCK, Clock, Deadline
 from shared.config import Settings
-from shared.kube.connection import Kube, bounded_by
-from shared.process.state import DRAIN_ENDED
+from shared.kube.connection import Kube
 from shared.queue.client import Queue
-from shared.queue.messages import RESULTS
 from shared.schemas.parameters import PARAMETERS, Parameters
 from shared.schemas.tasks import Status, Task, TaskResult
 from workers.task_runner import guards
-from workers.task_runner.account import Account
-from workers.task_runner.announce import Announcer
-from workers.task_runner.backlog import Backlog, Entry
-from workers.task_runner.context import Cancelled, Context, HandedBack, OutOfTime, Stopped, Suspended
-from workers.task_runner.evictor import Evictor
-from workers.task_runner.intake import Accepted, Dropped, Rejected, is_late, judge
-from workers.task_runner.journal import Claim, Journal
-from workers.task_runner.operations import OPERATIONS
+from workers.task_runner.execution import Execution
+from workers.task_runner.passes import Passes
+from workers.task_runner.receiving.intake import Accepted, Dropped, Rejected, is_late, judge
+from workers.task_runner.records.backlog import Backlog, Entry
+from workers.task_runner.records.journal import Claim, Journal
+from workers.task_runner.work.announce import Announcer
+from workers.task_runner.work.calls import Calls
+from workers.task_runner.work.context import Cancelled, HandedBack, Stopped, Surroundings
+from workers.task_runner.work.evictor import Evictor
+from workers.task_runner.work.view import View
 
-MAX_WAITING = 1000
-"""Claimed tasks that may wait; more stay with Central, which offers them again."""
+MAX_CLAIMED = 5000
+"""Claimed tasks without a result; more stay with Central, which offers them again."""
 
-MAX_WAITING_BYTES = 1024 * 1024
-"""Their size: the journal has to fit into one answer of the queue, or it could not be read at the next start."""
+MAX_CLAIMED_BYTES = 8 * 1024 * 1024
+"""Their encoded size: they are kept in memory and in the queue's state."""
 
 ANSWER_AGAIN_AFTER = timedelta(seconds=60)
 """A finished task offered again this long after it was answered last: Central did not hear it, and hears it again."""
 
+_PAUSE_READ_SECONDS = 1.0
+"""How long a look at the owner's switch serves all tasks."""
+
 _logger = logging.getLogger(__name__)
-
-
-@dataclass
-class _Running:
-    """A task being executed."""
-
-    context: Context
-    started: float
 
 
 class Runner:
@@ -55,20 +50,25 @@ class Runner:
 
     def __init__(self, settings: Settings, queue: Queue, kube: Kube, clock: Clock = SYSTEM_CLOCK) -> None:
         self._settings = settings
-        self._queue = queue
-        self._kube = kube
         self._clock = clock
-        self._evictor = Evictor(kube, settings.kubernetes.evictions_per_second, settings.kubernetes.eviction_burst)
-        reporter = settings.pod.name or "cloudoptim-agent"
-        self._announcer = Announcer(kube, clock, settings.tasks.kubernetes_events, reporter)
         self._journal = Journal(queue)
         self._journal_lock = threading.Lock()
-        self._backlog = Backlog(drains=max(1, settings.tasks.parallel - 1))  # Else held ones keep all others waiting.
-        self._cordoning = threading.Lock()
-        self._replacements: dict[str, str] = {}
-        self._running: dict[str, _Running] = {}
+        self._backlog = Backlog()
+        self._passes = Passes(clock)
+        kubernetes = settings.kubernetes
+        self._surroundings = Surroundings(
+            settings=settings,
+            kube=kube,
+            queue=queue,
+            clock=clock,
+            calls=Calls(),
+            evictor=Evictor(kube, kubernetes.evictions_per_second, kubernetes.eviction_burst),
+            view=View(kube, clock),
+            announcer=Announcer(kube, clock, settings.tasks.kubernetes_events, settings.pod.name or "cloudoptim-agent"),
+            paused=_Glance(lambda: settings.tasks.limits.current().are_paused()),
+        )
+        self._running: dict[str, Execution] = {}
         self._dropped = FirstSight()
-        self._threads: list[threading.Thread] = []
         self._accepting = False
 
     def start(self) -> None:
@@ -77,12 +77,10 @@ class Runner:
             for claim, parameters in self._resumable():
                 _logger.info("resuming task %s (%s)", claim.task.task_id, claim.task.task_type)
                 self._backlog.add(claim, parameters)
-            self._replacements.update(self._journal.replacements())
+            self._surroundings.replacements.update(self._journal.replacements())
             self._accepting = True
-        for number in range(self._settings.tasks.parallel):
-            thread = threading.Thread(target=self._work, name=f"executor-{number}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._passes.start()
+        self._begin_what_can()
 
     def _resumable(self) -> list[tuple[Claim, Parameters]]:
         """What an earlier run left; what this version takes no more (it may be another) is answered."""
@@ -122,6 +120,7 @@ class Runner:
         with logs.context(task_id=task_id), self._journal_lock:
             if not self._is_repeat(task_id):
                 self._take_in(judgement)
+        self._begin_what_can()
 
     def _take_in(self, judgement: Accepted | Rejected) -> None:
         if isinstance(judgement, Rejected):
@@ -133,8 +132,8 @@ class Runner:
             self._answer(task.task_id, task.task_type, "timeout", reason)
         elif rule := self._refusal(task):
             self._answer(task.task_id, task.task_type, "failed", rule)
-        elif len(self._backlog) >= MAX_WAITING or self._backlog.bytes >= MAX_WAITING_BYTES:
-            _logger.warning("not claimed: %d tasks wait already", len(self._backlog))
+        elif len(self._backlog) >= MAX_CLAIMED or self._backlog.bytes >= MAX_CLAIMED_BYTES:
+            _logger.warning("not claimed: %d tasks are claimed already", len(self._backlog))
         else:
             claim = self._journal.claim(task)
             _logger.info("claimed %s, priority %d", task.task_type, task.priority)
@@ -172,9 +171,8 @@ class Runner:
     def cancel(self, task_id: str) -> None:
         """Stop a task: one that waits is answered now, one that runs at its next safe point."""
         with logs.context(task_id=task_id):
-            waiting = self._backlog.withdraw(task_id)
+            waiting = self._withdraw(task_id)
             if waiting is not None:
-                waiting.interrupt.request(Cancelled)
                 self._finish_unstarted(waiting, "failed", "cancelled before it started")
                 return
             for entry in self._backlog.taken():
@@ -184,146 +182,22 @@ class Runner:
                     return
             _logger.info("nothing to cancel: the task is not here, or has ended")
 
+    def _withdraw(self, task_id: str) -> Entry | None:
+        """A waiting task that nothing was done for yet; one that was begun ends as those at work do (rule 28)."""
+        entry = self._backlog.withdraw(task_id)
+        if entry is None:
+            return None
+        entry.interrupt.request(Cancelled)
+        if entry.claim.notes:
+            self._backlog.put_back(entry)
+            return None
+        return entry
+
     def expire(self) -> None:
         """Answer the waiting tasks whose deadline has passed: what they wait for may take much longer."""
         for entry in self._backlog.withdraw_late(self._clock.now()):
             with logs.context(task_id=entry.task_id):
                 self._finish_unstarted(entry, "timeout", "the deadline passed before it could start")
-
-    # -- execution --------------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        while (entry := self._backlog.take()) is not None:
-            task = entry.claim.task
-            node = getattr(entry.parameters, "node_name", None)
-            with logs.context(task_id=task.task_id, **({"node_name": node} if node else {})):
-                try:
-                    self._execute(entry)
-                except Exception:
-                    _logger.exception("the executor failed; the task stays claimed and is resumed at a restart")
-                finally:
-                    self._running.pop(entry.task_id, None)
-                    self._backlog.done(entry)
-
-    def _execute(self, entry: Entry) -> None:
-        task, started = entry.claim.task, self._clock.monotonic()
-        context = self._context(entry)
-        self._running[task.task_id] = _Running(context, started)
-        executed_at = self._clock.now()
-        context.account.say(f"{task.task_type} {'resumed' if entry.claim.resumed else 'started'}: {_about(task)}")
-        status, error = self._perform(entry, context)
-        if status is None:
-            _logger.info("suspended; the task goes on after the restart")
-            return
-        duration = self._clock.monotonic() - started
-        result = TaskResult(
-            task_id=task.task_id,
-            status=status,
-            logs=context.account.text(),
-            executed_at=executed_at,
-            duration_seconds=round(duration, 3),
-            error=error,
-        )
-        self._put_result(result)
-        telemetry.TASKS.labels(task.task_type, status).inc()
-        telemetry.TASK_SECONDS.labels(task.task_type).observe(duration)
-        extra = {"duration_seconds": result.duration_seconds}
-        level = logging.INFO if status == "success" else logging.WARNING
-        _logger.log(level, "%s ended: %s%s", task.task_type, status, f", {error}" if error else "", extra=extra)
-        self._after(task, context)
-
-    def _perform(self, entry: Entry, context: Context) -> tuple[Status | None, str | None]:
-        """Run the operation: its status and error; no status when it is to go on after a restart."""
-        task = entry.claim.task
-        try:
-            entry.interrupt.check()
-            if is_late(task, self._clock.now()):
-                raise OutOfTime("the deadline passed before it could start")
-            if not entry.claim.notes and (rule := self._refusal(task)):
-                return "failed", rule  # Set while it waited. What was begun is not left half done.
-            with bounded_by(context.deadline):
-                OPERATIONS[task.task_type](entry.parameters, context)
-        except Suspended:
-            return None, None
-        except OutOfTime as stopped:
-            return "timeout", str(stopped) or "the deadline passed during the work"
-        except Cancelled as stopped:
-            return "failed", f"cancelled; {stopped}".rstrip("; ")
-        except HandedBack as stopped:
-            reason = "the agent was shut down before the task ended; it is safe to send it again"
-            return "failed", f"{reason}; {stopped}".rstrip("; ")
-        except AgentError as error:
-            return "failed", str(error)
-        except Exception as error:
-            _logger.exception("the operation failed unexpectedly")
-            return "failed", f"unexpected {type(error).__name__}: {error}"
-        return "success", None
-
-    def _context(self, entry: Entry) -> Context:
-        claim = entry.claim
-        return Context(
-            task=claim.task,
-            settings=self._settings,
-            kube=self._kube,
-            evictor=self._evictor,
-            announcer=self._announcer,
-            clock=self._clock,
-            deadline=Deadline.until(claim.task.deadline, self._clock),
-            account=Account(self._clock),
-            interrupt=entry.interrupt,
-            cordoning=self._cordoning,
-            replacements=self._replacements,
-            notes=dict(claim.notes),
-            record=lambda notes: self._journal.note(claim, **notes),
-        )
-
-    def _put_result(self, result: TaskResult) -> None:
-        """Results are never lost: tried until the queue takes it (a killed worker does the task's rest again)."""
-        pauses = Backoff(0.2, 5.0)
-        while True:
-            try:
-                with self._journal_lock:
-                    self._journal.finish(result, self._clock.now())
-                return
-            except TemporaryError as error:
-                pause = pauses.pause(error.delay)
-                _logger.error("the result cannot be queued (%s), next try in %.1f s", error, pause)
-                threading.Event().wait(pause)
-
-    def _after(self, task: Task, context: Context) -> None:
-        """What follows a result: the metrics worker's sample, and what the operation left for the end."""
-        if task.task_type == "drain_node":
-            try:
-                self._queue.set_state({DRAIN_ENDED: task.task_id})
-            except AgentError as error:
-                _logger.warning("the sample after the drain could not be asked for: %s", error)
-        for action in context.afterwards:
-            self._once_delivered(action, context)
-
-    def _once_delivered(self, action: Callable[[], None], context: Context) -> None:
-        """Do what ends this agent, and its spool with it: never while Central lacks a result.
-
-        Tried until the task's deadline, as all it does.
-        """
-        why = "the task's time is up"
-
-        def attempt() -> None:
-            nonlocal why
-            if not self._accepting:
-                raise Suspended
-            try:
-                if waiting := self._queue.stats()[RESULTS].depth:
-                    raise TemporaryError(f"{waiting} results are not with Central yet")
-                action()
-            except AgentError as error:
-                why = str(error)
-                raise
-
-        try:
-            with bounded_by(context.deadline):
-                context.patiently("evict this agent's own pod", attempt)
-        except (Stopped, AgentError):
-            _logger.error("this agent's own pod is not evicted and stays on its drained node: %s", why)
 
     def _finish_unstarted(self, entry: Entry, status: Status, reason: str) -> None:
         """Answer a task that was withdrawn; it waits again when the queue does not take the answer."""
@@ -333,6 +207,38 @@ class Runner:
         except TemporaryError as error:
             _logger.warning("the answer cannot be queued, it is given when the task's turn comes: %s", error)
             self._backlog.put_back(entry)
+
+    # -- execution --------------------------------------------------------------------------------
+
+    def _begin_what_can(self) -> None:
+        for entry in self._backlog.take():
+            task = entry.claim.task
+            node = getattr(entry.parameters, "node_name", None)
+            with logs.context(task_id=task.task_id, **({"node_name": node} if node else {})):
+                execution = Execution(entry, self._surroundings, self._note, self._finish, self._refusal)
+                self._running[task.task_id] = execution
+                self._passes.begin(entry.story, self._tell(execution, entry), copy_context())
+
+    async def _tell(self, execution: Execution, entry: Entry) -> None:
+        """One task from its start to the end of what follows it."""
+        try:
+            if await execution.run():
+                self._ended(entry)
+                await execution.follow_up(lambda: self._accepting)
+        finally:
+            self._ended(entry)
+
+    def _ended(self, entry: Entry) -> None:
+        if self._running.pop(entry.task_id, None) is not None:
+            self._backlog.done(entry)
+            self._begin_what_can()
+
+    def _note(self, claim: Claim, notes: dict[str, Any]) -> None:
+        self._journal.note(claim, **notes)
+
+    def _finish(self, result: TaskResult) -> None:
+        with self._journal_lock:
+            self._journal.finish(result, self._clock.now())
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -352,37 +258,38 @@ class Runner:
                     reason = "the agent was shut down before the task started; send it again"
                     self._finish_unstarted(entry, "failed", reason)
         deadline = Deadline.after(seconds, self._clock)
-        self._join(deadline)
+        while self._running and not deadline.expired:
+            time.sleep(0.02)
         for entry in self._backlog.taken():
             entry.interrupt.request(kind)
-        self._join(Deadline.after(5.0, self._clock))
-        self._evictor.close()
-
-    def _join(self, deadline: Deadline) -> None:
-        for thread in self._threads:
-            thread.join(deadline.remaining)
+        self._passes.join(5.0)
+        self._passes.close()
+        self._surroundings.close()
 
     def show(self) -> None:
         """Update the gauges of what runs and waits."""
         running, now = list(self._running.values()), self._clock.monotonic()
         telemetry.TASKS_IN_PROGRESS.set(len(running))
-        telemetry.TASKS_WAITING.set(len(self._backlog))
+        telemetry.TASKS_WAITING.set(self._backlog.waiting)
         telemetry.TASK_AGE.set(max((now - task.started for task in running), default=0.0))
         telemetry.PODS_LEFT.set(sum(task.context.progress.get("left", 0) for task in running))
         telemetry.PODS_BLOCKED.set(sum(task.context.progress.get("blocked", 0) for task in running))
 
     @property
     def in_progress(self) -> int:
-        return len(self._running) + len(self._backlog)
+        return len(self._backlog)
 
 
-def _about(task: Task) -> str:
-    """The task in a few words for its log."""
-    target = task.parameters.get("node_name") or "/".join(
-        str(task.parameters.get(key, "?")) for key in ("namespace", "pod_name")
-    )
-    return f"{target}, deadline {_moment(task.deadline)}"
+class _Glance:
+    """A look at the owner's switch that serves for a second: hundreds of tasks ask before each request."""
 
+    def __init__(self, look: Any) -> None:
+        self._look = look
+        self._seen: str | None = None
+        self._until = 0.0
 
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    def __call__(self) -> str | None:
+        now = time.monotonic()
+        if now >= self._until:
+            self._seen, self._until = self._look(), now + _PAUSE_READ_SECONDS
+        return self._seen

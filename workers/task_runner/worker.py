@@ -16,9 +16,9 @@ from shared.process.lifecycle import Loop, Process, Worker
 from shared.process.refusals import clear_refusal, report_refusal
 from shared.process.state import REGISTRATION
 from shared.queue.client import value
-from workers.task_runner.context import HandedBack, Suspended
-from workers.task_runner.intake import by_urgency, decoded
+from workers.task_runner.receiving.intake import by_urgency, decoded
 from workers.task_runner.runner import Runner
+from workers.task_runner.work.context import HandedBack, Suspended
 
 _FINISH_SECONDS = 35.0
 """How long running tasks may go on when the pod stops; with the safe points, below stopwaitsecs 45."""

@@ -17,9 +17,9 @@ from shared.queue.memory import MemoryQueue
 from shared.queue.messages import RESULTS
 from shared.schemas.tasks import TaskResult
 from tests.unit.conftest import FastClock, settings_of
-from workers.task_runner.context import Suspended
-from workers.task_runner.evictor import PARALLEL
 from workers.task_runner.runner import Runner
+from workers.task_runner.work import calls, evictor
+from workers.task_runner.work.context import Suspended
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class WatchedKube(Kube):
     """A connection that keeps what was exchanged, and lets a test act just before a request."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        super().__init__(str(kubeconfig), "drain-tests", connections=PARALLEL + 8)
+        super().__init__(str(kubeconfig), "drain-tests", connections=calls.PARALLEL + evictor.PARALLEL + 2)
         self.exchanges: list[Exchange] = []
         self.at_once = 0
         """The most evictions that were under way together."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from shared.config.limits import Limits
 from shared.kube.nodes import Node, Nodes
 from workers.task_runner import guards
-from workers.task_runner.context import Context, TaskFailed
 from workers.task_runner.guards.cordoned import Census, CordonAsked
+from workers.task_runner.work.context import Context, TaskFailed
 
 _UNSCHEDULABLE = {"fieldSelector": "spec.unschedulable=true"}
 
@@ -18,8 +18,8 @@ def cordon(context: Context, node: Node) -> Node:
         TaskFailed: the owner's limit of nodes is cordoned already, by anyone.
         TemporaryError, NotFound, Conflict, Forbidden: from the API server.
     """
-    limits = context.settings.tasks.limits.current()
-    with context.cordoning:
+    limits = context.shared.settings.tasks.limits.current()
+    with context.shared.cordoning:
         if limits.max_cordoned and (rule := guards.on_cordon(about_cordoning(node, context.nodes, limits), limits)):
             raise TaskFailed(rule)
         return context.nodes.set_unschedulable(node.metadata.name, True, node.metadata.uid)

@@ -1,33 +1,42 @@
-"""drain_node: cordon, then evict every pod that may go; the rules are numbered in docs/tasks.md."""
+"""drain_node: cordon, then evict every pod that may go, until a list shows that it is empty.
+
+The story of ``run``: find the node, list and judge its pods, refuse or cordon, remove tier by tier, look once more.
+The rules are numbered in docs/tasks.md.
+"""
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
-from typing import Any
 from urllib.parse import quote
 
-from shared.basics.errors import AgentError, PermanentError, TemporaryError
-from shared.basics.timing import Deadline
+from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.timing import Backoff
 from shared.kube.errors import NotFound
-from shared.kube.evictions import Verdict, evict
+from shared.kube.evictions import Outcome, Verdict, delete, evict
 from shared.kube.nodes import Node
-from shared.kube.pods import Pod, on_node
+from shared.kube.objects import Meta, Struct
+from shared.kube.pods import Pod, Pods, on_node
+from shared.kube.reads import Resource
 from shared.schemas.parameters import DrainNode
-from workers.task_runner.context import Context, OutOfTime, Stopped, Suspended, TaskFailed
-from workers.task_runner.follower import Broken, Follower, Listed
-from workers.task_runner.operations.cordon_node import NodeGone, cordon, identity_mismatch
-from workers.task_runner.operations.rehearsal import rehearse
+from workers.task_runner.leaving.listing import Listing
+from workers.task_runner.leaving.plan import LOOKED_UP, Controller, Fate, Plan, controller_key, has_emptydir, plan
+from workers.task_runner.leaving.rehearsal import rehearse
+from workers.task_runner.leaving.removal import Manner, Removal, few, grace_for
+from workers.task_runner.operations.node import cordon, find_node, read_node, uncordon
+from workers.task_runner.operations.operation import Absent, Operation, instead_of
 from workers.task_runner.operations.volumes import await_detach, check_access
-from workers.task_runner.plan import Fate, Plan, has_emptydir, plan
-from workers.task_runner.removal import Removal, few, grace_for
+from workers.task_runner.work.context import Context, TaskFailed
+from workers.task_runner.work.room import Room
+from workers.task_runner.work.view import Interest
 
 _CORDONED = "cordoned_by_us"
 """Note of the journal: whether the node was schedulable before this task. While it is missing, nothing is touched."""
 
 _NODE_UID = "node_uid"
 """Note of the journal: the node the task began on. After a restart another may have its name."""
+
+_MACHINE = "provider_id"
+"""Note of the journal: its machine, which may be registered under another UID by then."""
 
 _KUBERNETES_GRACE = 30
 """Seconds a pod gets that does not say."""
@@ -41,104 +50,89 @@ _LATE_ROUNDS = 5
 _NAMED = 50
 """Pods that a line names before it counts the rest."""
 
-_UNCORDON_PAUSES = (0.0, 0.5, 1.0)
-"""Seconds before each try to take the cordon back."""
-
 _logger = logging.getLogger(__name__)
 
 
-def drain_node(parameters: DrainNode, context: Context) -> None:
-    """Empty the node. Returns when no evictable pod is left on it.
-
-    Raises:
-        TaskFailed: a pod forbids it (nothing was touched), or pods cannot be evicted.
-        Stopped: the deadline passed or the task was interrupted; the message says what is left.
-    """
-    node = _find(parameters, context)
-    if node is not None:
-        _Drain(parameters, context, node).run()
+class _Owner(Struct, frozen=True):
+    metadata: Meta
 
 
-def _find(parameters: DrainNode, context: Context) -> Node | None:
-    """The node; None when it is gone, which is all a drain wants (rule 1)."""
-    try:
-        node = context.patiently("get node", lambda: context.nodes.find(parameters.node_name))
-    except NotFound:
-        context.account.say(f"node {parameters.node_name} is already gone")
-        return None
-    difference = identity_mismatch(parameters, node)
-    begun_on = context.notes.get(_NODE_UID, node.metadata.uid)
-    if begun_on != node.metadata.uid:
-        difference = f"this drain began on uid {begun_on}, the node's is {node.metadata.uid}"
-    if difference:
-        context.account.say(f"node {parameters.node_name} is already gone, another has its name: {difference}")
-        return None
-    return node
+class DrainsNode(Operation[DrainNode]):
+    """Empties the node: no evictable pod is left on it, and it takes no more."""
 
+    def __init__(self, parameters: DrainNode, context: Context) -> None:
+        super().__init__(parameters, context)
+        self._name = parameters.node_name
+        self._listing = Listing(Pods(context.kube), on_node(self._name))
+        self._living: dict[Controller, bool] = {}
+        self._node: Node | None = None
+        self._removal: Removal | None = None
+        self._untouched = False
 
-class _Drain:
-    """One run of the task."""
-
-    def __init__(self, parameters: DrainNode, context: Context, node: Node) -> None:
-        self._parameters = parameters
-        self._context = context
-        self._node = node
-        self._name = node.metadata.name
-        self._daemonsets: dict[tuple[str, str], bool] = {}
-
-    def run(self) -> None:
-        with Follower(self._context.pods, on_node(self._name)) as follower:
-            first = self._plan(self._first_list(follower))
-            self._explain(first)
-            if self._parameters.dry_run:
-                self._refuse(first)
-                self._rehearse(first)
-                return
-            removal = Removal(self._context, follower, self._send, self._parameters.eviction_interval_seconds)
+    async def run(self) -> None:
+        context = self._context
+        with context.shared.view.room(Interest("node", self._name), context.story.wake) as room:
             try:
+                node = self._node = await self._find()
+                first = await self._plan(await self._listing.first(context, room))
+                self._explain(first, node)
                 self._refuse(first)
+                if self._parameters.dry_run:
+                    await self._rehearse(first)
+                    return
                 if self._parameters.wait_for_volume_detach:
-                    check_access(self._context)
-                self._cordon()
-                self._empty(first, removal)
-                self._finish()
-            except NodeGone as gone:
-                self._context.account.say(f"{gone}, and that is all a drain wants")
-            except Suspended:
-                raise  # The task goes on after the restart, and so does its cordon.
-            except (Stopped, AgentError) as error:
-                self._uncordon_if_asked()
-                failure = self._with_leftovers(error, removal)
-                self._context.announce(self._node, "DrainFailed", f"Not drained: {failure}", warning=True)
-                raise failure from error
+                    await check_access(context)
+                await self._cordon(node)
+                await self._finish(node, await self._empty(first, node, room))
+            except Absent as gone:
+                if self._removal is None:
+                    context.account.say(f"node {self._name} is already gone{gone.instead}")
+                else:
+                    context.account.say(f"node {self._name} is gone{gone.instead}, and that is all a drain wants")
 
-    def _first_list(self, follower: Follower) -> list[Pod]:
-        while True:
-            try:
-                item: Any = follower.inbox.get(timeout=min(0.5, self._context.deadline.remaining))
-            except queue.Empty:
-                self._context.check()
-                continue
-            if isinstance(item, Listed):
-                return item.pods
-            if isinstance(item, Broken):
-                raise TaskFailed(f"cannot list the node's pods: {item.error}") from item.error
+    async def _find(self) -> Node:
+        notes = self._context.notes
+        return await find_node(self._parameters, self._context, notes.get(_NODE_UID), notes.get(_MACHINE, ""))
 
-    def _plan(self, pods: list[Pod]) -> Plan:
-        own = self._context.settings.pod.uid
-        return plan(pods, self._parameters, own, self._daemonset_exists, self._context.clock.now())
+    # -- before anything is touched -------------------------------------------------------------------
 
-    def _explain(self, plan: Plan) -> None:
+    async def _plan(self, pods: list[Pod]) -> Plan:
+        for pod in pods:
+            key = controller_key(pod)
+            if key is not None and key not in self._living:
+                self._living[key] = await self._lives(key)
+        context = self._context
+        return plan(pods, self._parameters, context.shared.settings.pod.uid, self._living, context.clock.now())
+
+    async def _lives(self, controller: Controller) -> bool:
+        """Whether the controller is still there; one we may not read counts as there (rule 5)."""
+        namespace, kind, name, uid = controller
+        path = f"/apis/apps/v1/namespaces/{quote(namespace)}/{LOOKED_UP[kind]}/{quote(name)}"
+        owners = Resource(self._context.kube, path, _Owner)
+        try:
+            found = await self._context.patiently(
+                f"get {kind} {namespace}/{name}",
+                lambda: owners.decoded(self._context.kube.get(path), f"GET {path}"),
+            )
+        except NotFound:
+            return False
+        except PermanentError as error:
+            self._context.account.note(f"{kind} {name} cannot be read, taken as there: {error}")
+            return True
+        return found.metadata.uid == uid or not uid
+
+    def _explain(self, plan: Plan, node: Node) -> None:
         account = self._context.account
-        leaving, staying = plan.to_evict, plan.of(Fate.SKIP)
+        leaving, staying = plan.to_leave, plan.of(Fate.SKIP)
         account.say(f"node {self._name}: {len(leaving)} pods to evict, {len(staying)} stay")
-        if leaving and not self._node.is_ready:
+        if leaving and not node.is_ready:
             account.say(f"warning: node {self._name} is not Ready: its kubelet may never say that a pod has ended")
         for judgement in staying:
             account.note(f"{judgement.pod.name} stays: {judgement.why}")
-        for judgement in plan.of(Fate.LAST):
-            account.note(f"{judgement.pod.name}: {judgement.why}")
-        losing = [pod.name for pod in leaving if has_emptydir(pod)]
+        for judgement in [*plan.of(Fate.LAST), *plan.of(Fate.AWAIT), *plan.of(Fate.EVICT)]:
+            if judgement.why:
+                account.note(f"{judgement.pod.name}: {judgement.why}")
+        losing = [pod.name for pod in plan.to_evict if has_emptydir(pod)]
         if losing:
             account.note(f"{len(losing)} pods lose emptyDir data: {few(losing, _NAMED)}")
 
@@ -158,86 +152,90 @@ class _Drain:
         untouched = "" if _CORDONED in self._context.notes else "nothing was touched, "
         raise TaskFailed(f"{untouched}{count} the drain: {reasons}")
 
-    def _rehearse(self, plan: Plan) -> None:
+    async def _rehearse(self, plan: Plan) -> None:
         """A dry run: what would become of each pod that would have to go."""
         parameters, account = self._parameters, self._context.account
         for number, tier in enumerate(plan.tiers, 1):
             account.note(f"tier {number} of {len(plan.tiers)}")
+            asked = [pod for pod in tier if pod.uid not in plan.unasked]
             if parameters.disable_eviction:
-                for pod in tier:
+                for pod in asked:
                     account.note(f"{pod.name} would be deleted, past its budgets")
             else:
-                rehearse(tier, parameters.grace_period, self._context)
+                await rehearse(asked, parameters.grace_period, self._context)
         account.say("dry run: nothing was touched")
 
-    def _cordon(self) -> None:
-        cordoned, resumed = self._node.spec.unschedulable, _CORDONED in self._context.notes
+    # -- the drain ------------------------------------------------------------------------------------
+
+    async def _cordon(self, node: Node) -> None:
+        cordoned, resumed = node.spec.unschedulable, _CORDONED in self._context.notes
         if cordoned and resumed:
             return
         # On record before the PATCH: after a crash nobody could tell who cordoned the node.
-        notes = {_CORDONED: not cordoned, _NODE_UID: self._node.metadata.uid}
-        self._context.patiently("record the cordon", lambda: self._context.remember(**notes))
+        noted = {_CORDONED: not cordoned, _NODE_UID: node.metadata.uid, _MACHINE: node.spec.provider_id}
+        await self._context.remember("the cordon", **noted)
         if cordoned:
             self._context.account.say(f"node {self._name} was cordoned already")
             return
         try:
-            cordon(self._node, self._context)
+            await cordon(node, self._context)
         except PermanentError:
-            self._context.notes[_CORDONED] = False  # It was not, so there is nothing to take back.
+            self._untouched = True  # It was not cordoned, so there is nothing to take back.
             raise
 
-    def _empty(self, first: Plan, removal: Removal) -> None:
-        """Evict tier by tier, then whatever was bound late, until a list shows nothing is left (4, 9, 25)."""
-        cordoned = Deadline.after(_LATE_PODS, self._context.clock)
+    async def _empty(self, first: Plan, node: Node, room: Room) -> Plan:
+        """Evict tier by tier, then whatever was bound late, until a list shows nothing is left (4, 9, 25).
+
+        The plan that shows it.
+        """
+        context = self._context
+        manner = Manner(self._send, self._parameters.eviction_interval_seconds, self._shortens)
+        removal = self._removal = Removal(context, context.shared.view, room, self._listing, manner)
+        settled = context.clock.monotonic() + _LATE_PODS
         current = first
         for _ in range(_LATE_ROUNDS):
-            removal.remove(*current.tiers)
+            await removal.remove(current.tiers, current.unasked)
             if removal.refused:
-                raise TaskFailed(f"Node still has {len(removal.unfinished)} pods: {'; '.join(removal.refused)}")
-            self._context.wait(cordoned.remaining)
-            pods = self._context.patiently("list pods", lambda: self._context.pods.latest(on_node(self._name)))
-            current = self._plan(pods)
-            self._still_cordoned(current)
+                raise TaskFailed(f"{await self.last_look()}: {'; '.join(removal.refused)}")
+            await context.wait(settled - context.clock.monotonic())
+            current = await self._plan(await self._listing.consistent(context, room))
+            await self._still_cordoned(node, current)
             self._refuse(current)
-            if not current.to_evict:
-                self._last = current
-                return
-            self._context.account.say(f"{len(current.to_evict)} pods were bound late")
+            if not current.to_leave:
+                return current
+            context.account.say(f"{len(current.to_leave)} pods were bound late")
         raise TaskFailed(f"{_still_has(current)}: they keep being bound to it although it is cordoned")
 
-    def _still_cordoned(self, plan: Plan) -> None:
+    async def _still_cordoned(self, node: Node, plan: Plan) -> None:
         """Before it is called drained, or more pods are evicted: it must be our node still, and still take no more.
 
         Raises:
-            NodeGone: another node has its name, and these pods are that one's.
+            Absent: it is gone, and these pods are another's.
             TaskFailed: evicting on would go round in circles.
         """
-        try:
-            node = self._context.patiently("get node", lambda: self._context.nodes.find(self._name))
-        except NotFound as error:
-            raise NodeGone(f"node {self._name} is gone") from error
-        if node.metadata.uid != self._node.metadata.uid:
-            raise NodeGone(f"node {self._name} is gone, another has its name")
-        if not node.spec.unschedulable:
-            raise TaskFailed(f"{_still_has(plan)}: somebody uncordoned it while it was drained")
+        seen = await read_node(self._name, self._context)
+        if seen.metadata.uid != node.metadata.uid:
+            raise instead_of(node, seen)
+        if not seen.spec.unschedulable:
+            left = f"{_still_has(plan)}: " if plan.to_leave else "the node is not drained: "
+            raise TaskFailed(f"{left}somebody uncordoned it while it was drained")
 
-    def _finish(self) -> None:
+    async def _finish(self, node: Node, last: Plan) -> None:
+        staying = [judgement.pod for judgement in last.of(Fate.SKIP)]
         if self._parameters.wait_for_volume_detach:
-            staying = [judgement.pod for judgement in self._last.of(Fate.SKIP)]
-            await_detach(self._context, self._name, staying)
-        for own in self._last.of(Fate.LAST):
+            await await_detach(self._context, self._name, staying)
+        for own in last.of(Fate.LAST):
             self._context.account.say(f"{own.pod.name} is this agent: it is evicted once this result is delivered")
             self._context.afterwards.append(lambda pod=own.pod: self._evict_self(pod))  # type: ignore[misc]
-        staying_names = few([judgement.pod.name for judgement in self._last.of(Fate.SKIP)], _NAMED)
-        self._context.account.say(f"node {self._name} is drained; staying: {staying_names or 'none'}")
-        self._context.announce(self._node, "Drained", "Drained of all evictable pods")
+        names = few([pod.name for pod in staying], _NAMED)
+        self._context.account.say(f"node {self._name} is drained; staying: {names or 'none'}")
+        await self._context.announce(node, "Drained", "Drained of all evictable pods")
 
-    def _send(self, pod: Pod, done: Any, wanted: Any, again: bool) -> None:
-        parameters, evictor = self._parameters, self._context.evictor
-        if not parameters.disable_eviction:
-            evictor.evict(pod, grace_for(pod, parameters.grace_period), done, wanted, again)
-            return
-        evictor.delete(pod, self._grace_of_deletion(pod), done, wanted, again)
+    def _send(self, pod: Pod) -> Outcome:
+        kube, parameters = self._context.kube, self._parameters
+        if parameters.disable_eviction:
+            return delete(kube, pod, self._grace_of_deletion(pod))
+        return evict(kube, pod, grace_for(pod, parameters.grace_period))
 
     def _grace_of_deletion(self, pod: Pod) -> int:
         """What the task asks for, or the pod's own; bounded by what remains, and 0 only if asked for (rule 21)."""
@@ -247,63 +245,74 @@ class _Drain:
         grace = asked or (_KUBERNETES_GRACE if own is None else own)
         return max(1, min(grace, int(self._context.deadline.remaining)))
 
-    def _evict_self(self, pod: Pod) -> None:
-        """One try, which the runner repeats: a budget may hold this pod as any other.
+    def _shortens(self, pod: Pod) -> bool:
+        """Whether deleting a pod that terminates already makes it end sooner: that is how a dead node is cleared."""
+        left = pod.metadata.deletion_grace_period_seconds
+        return self._parameters.disable_eviction and left is not None and self._grace_of_deletion(pod) < left
+
+    async def _evict_self(self, pod: Pod) -> None:
+        """One try, which is repeated: a budget may hold this pod as any other.
 
         The result is delivered by then, so the agent's log is all that can tell.
         """
-        outcome = evict(self._context.kube, pod, grace_for(pod, self._parameters.grace_period))
+        grace = grace_for(pod, self._parameters.grace_period)
+        outcome = await self._context.call(lambda: evict(self._context.kube, pod, grace))
         said = f"HTTP {outcome.code} {outcome.detail}"
         if outcome.verdict in (Verdict.REFUSED, Verdict.FORBIDDEN):
             raise TaskFailed(said)
-        if outcome.verdict not in (Verdict.ACCEPTED, Verdict.GONE):
+        if outcome.verdict not in (Verdict.ACCEPTED, Verdict.TERMINATING, Verdict.GONE):
             raise TemporaryError(said, outcome.pause)
         _logger.info("this agent's own pod %s: %s", pod.name, said)
 
-    def _daemonset_exists(self, pod: Pod) -> bool:
-        """Whether the pod's DaemonSet is still there; one we may not read counts as there (rule 5)."""
-        owner = pod.controller
-        if owner is None:
-            return False
-        if not owner.api_version.startswith("apps/"):
-            return True  # Of another group, such as OpenKruise's: not ours to look up, and it comes back as well.
-        key = (pod.metadata.namespace, owner.name)
-        if key not in self._daemonsets:
-            path = f"/apis/apps/v1/namespaces/{quote(key[0])}/daemonsets/{quote(key[1])}"
-            try:
-                self._context.patiently("get daemonset", lambda: self._context.kube.get(path))
-                self._daemonsets[key] = True
-            except NotFound:
-                self._daemonsets[key] = False
-            except PermanentError as error:
-                self._context.account.note(f"DaemonSet {owner.name} cannot be read, taken as there: {error}")
-                self._daemonsets[key] = True
-        return self._daemonsets[key]
+    # -- when it ends early ---------------------------------------------------------------------------
 
-    def _uncordon_if_asked(self) -> None:
-        if not (self._parameters.uncordon_on_failure and self._context.notes.get(_CORDONED)):
+    async def last_look(self, when: str = "") -> str | None:
+        """A list, so that what is said to be left is left; each pod with its reason in the logs (rule 23)."""
+        if self._parameters.dry_run:
+            return "the dry run was not finished"
+        try:
+            node = self._node = await self._find()
+        except Absent as gone:
+            self._context.account.say(f"node {self._name} is gone{gone.instead}")
+            return None
+        current = await self._plan(await self._listing.consistent(self._context))
+        left = [*current.to_leave, *(judgement.pod for judgement in current.of(Fate.REFUSE))]
+        known = self._removal.described if self._removal else {}
+        for pod in left:
+            self._context.account.note(f"left: {known.get(pod.uid) or f'{pod.name} uid={pod.uid} not asked'}")
+        if left:
+            held = f"; {self._removal.blockers}" if self._removal and self._removal.blockers else ""
+            return f"Node still has {len(left)} pods{when}{held}"
+        if not node.spec.unschedulable:
+            return "no evictable pod is left, but the node is not cordoned"
+        self._context.account.say(f"node {self._name} is drained")
+        return None
+
+    async def take_back(self) -> None:
+        """Uncordon where ``uncordon_on_failure`` asks for it and it was us; tried until it is done (rule 28)."""
+        context = self._context
+        cordoned = context.notes.get(_CORDONED) and not self._untouched
+        if not (self._parameters.uncordon_on_failure and cordoned):
             return
-        for pause in _UNCORDON_PAUSES:
-            threading.Event().wait(pause)  # The task's own time may be up.
+        pauses = Backoff(0.2, 10.0)
+        while True:
             try:
-                self._context.nodes.set_unschedulable(self._name, False, self._node.metadata.uid)
-                self._context.account.say(f"node {self._name} uncordoned again (uncordon_on_failure)")
+                node = await self._find()
+                await uncordon(node, context)
+                context.account.say(f"node {self._name} uncordoned again (uncordon_on_failure)")
                 return
-            except AgentError as error:
-                self._context.account.say(f"node {self._name} could not be uncordoned: {error}")
+            except PermanentError as error:
+                context.account.say(f"node {self._name} could not be uncordoned: {error}")
+                return
+            except TemporaryError as error:
+                context.account.say(f"node {self._name} could not be uncordoned yet: {error}")
+                await context.wait(pauses.pause())
 
-    def _with_leftovers(self, error: Exception, removal: Removal) -> Exception:
-        """``error`` with what is left on the node, each pod with its reason in the logs (rule 23)."""
-        left = removal.unfinished
-        for line in left:
-            self._context.account.note(f"left: {line}")
-        if not left or not isinstance(error, Stopped):
-            return error
-        held = f"; {removal.blockers}" if removal.blockers else ""
-        when = " at the deadline" if isinstance(error, OutOfTime) else ""
-        return type(error)(f"Node still has {len(left)} pods{when}{held}")
+    async def tell_failure(self, why: str) -> None:
+        if self._node is not None and not self._parameters.dry_run:
+            await self._context.announce(self._node, "DrainFailed", f"Not drained: {why}", warning=True)
 
 
 def _still_has(plan: Plan) -> str:
-    names = [pod.name for pod in plan.to_evict]
+    names = [pod.name for pod in plan.to_leave]
     return f"Node still has {len(names)} pods ({few(names, _NAMED)})"

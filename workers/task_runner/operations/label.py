@@ -4,49 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.kube.errors import Conflict, Forbidden, NotFound
 from shared.kube.labels import problem_with, system_labels
 from shared.kube.objects import Meta
 from shared.schemas.parameters import LabelNode, LabelPod
-from workers.task_runner.context import Context, TaskFailed, refused
-from workers.task_runner.operations.cordon_node import find_node, patch_node
+from workers.task_runner.operations.node import find_node
+from workers.task_runner.operations.operation import Operation, write
 from workers.task_runner.operations.pod import find_pod
+from workers.task_runner.work.context import TaskFailed
 
+_RBAC = 'RBAC must allow verb "patch" on resource "nodes"'
 _COMPONENT = 'labels of pods need the pod-labels component of the bundle, which grants "patch" on "pods"'
 
 
-def label_node(parameters: LabelNode, context: Context) -> None:
-    """Label a node."""
-    labels = _checked(parameters.labels, parameters.force)
-    node = find_node(parameters, context)
-    missing = _missing(node.metadata, labels)
-    if not missing:
-        context.account.say(f"node {parameters.node_name} has these labels already")
-        return
-    name, uid = node.metadata.name, node.metadata.uid
-    patch_node("label node", node, context, lambda: context.nodes.set_labels(name, missing, uid))
-    context.account.say(f"node {parameters.node_name} labelled: {_shown(missing)}")
-    context.announce(node, "Labelled", f"Labels changed: {_shown(missing)}")
+class LabelsNode(Operation[LabelNode]):
+    """Labels a node."""
 
-
-def label_pod(parameters: LabelPod, context: Context) -> None:
-    """Label a pod. Its controller's selector may make it an orphan: that is what ``force`` does not guard."""
-    labels = _checked(parameters.labels, parameters.force)
-    pod = find_pod(parameters, context)
-    missing = _missing(pod.metadata, labels)
-    if not missing:
-        context.account.say(f"pod {pod.name} has these labels already")
-        return
-    try:
-        context.patiently(
-            "label pod",
-            lambda: context.pods.set_labels(pod.metadata.namespace, pod.metadata.name, missing, pod.uid),
+    async def run(self) -> None:
+        parameters, context = self._parameters, self._context
+        labels = _checked(parameters.labels, parameters.force)
+        node = await find_node(parameters, context)
+        missing = _missing(node.metadata, labels)
+        if not missing:
+            context.account.say(f"node {parameters.node_name} has these labels already")
+            return
+        name, uid = node.metadata.name, node.metadata.uid
+        await write(
+            context,
+            "label",
+            node,
+            lambda: context.nodes.set_labels(name, missing, uid),
+            lambda: context.nodes.find(name),
+            lambda seen: not _missing(seen.metadata, labels),
+            _RBAC,
         )
-    except Forbidden as error:
-        raise refused(error, _COMPONENT) from error
-    except (NotFound, Conflict) as error:
-        raise TaskFailed(f"pod {pod.name} (uid {pod.uid}) is gone") from error
-    context.account.say(f"pod {pod.name} labelled: {_shown(missing)}")
+        context.account.say(f"node {parameters.node_name} labelled: {_shown(missing)}")
+        await context.announce(node, "Labelled", f"Labels changed: {_shown(missing)}")
+
+    async def last_look(self, when: str = "") -> str | None:
+        node = await find_node(self._parameters, self._context)
+        missing = _missing(node.metadata, self._parameters.labels)
+        return f"not labelled: {_shown(missing)}" if missing else None
+
+
+class LabelsPod(Operation[LabelPod]):
+    """Labels a pod. Its controller's selector may make it an orphan: that is what ``force`` does not guard."""
+
+    async def run(self) -> None:
+        parameters, context = self._parameters, self._context
+        labels = _checked(parameters.labels, parameters.force)
+        pod = await find_pod(parameters, context)
+        missing = _missing(pod.metadata, labels)
+        if not missing:
+            context.account.say(f"pod {pod.name} has these labels already")
+            return
+        namespace, name = pod.metadata.namespace, pod.metadata.name
+        await write(
+            context,
+            "label",
+            pod,
+            lambda: context.pods.set_labels(namespace, name, missing, pod.uid),
+            lambda: context.pods.find(namespace, name),
+            lambda seen: not _missing(seen.metadata, labels),
+            _COMPONENT,
+        )
+        context.account.say(f"pod {pod.name} labelled: {_shown(missing)}")
+
+    async def last_look(self, when: str = "") -> str | None:
+        pod = await find_pod(self._parameters, self._context)
+        missing = _missing(pod.metadata, self._parameters.labels)
+        return f"not labelled: {_shown(missing)}" if missing else None
 
 
 def _checked(labels: dict[str, str | None], force: bool) -> dict[str, str | None]:

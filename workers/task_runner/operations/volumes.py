@@ -11,8 +11,8 @@ from shared.kube.errors import Forbidden, NotFound
 from shared.kube.objects import Meta, Struct
 from shared.kube.pods import Pod
 from shared.kube.reads import Resource
-from workers.task_runner.context import Context, OutOfTime, refused
-from workers.task_runner.removal import few
+from workers.task_runner.leaving.removal import few
+from workers.task_runner.work.context import Context, OutOfTime, refused
 
 WAIT_SECONDS = 60.0
 """A volume that is not detached by then is a warning: the cloud may take its time."""
@@ -47,12 +47,12 @@ class _Claim(Struct, frozen=True):
 _claim_decoder = msgspec.json.Decoder(_Claim)
 
 
-def check_access(context: Context) -> None:
+async def check_access(context: Context) -> None:
     """Find out before anything is touched whether the right is granted. Raises TaskFailed, Stopped."""
-    _attachments_of("", context)
+    await _attachments_of("", context)
 
 
-def await_detach(context: Context, node: str, staying: list[Pod]) -> None:
+async def await_detach(context: Context, node: str, staying: list[Pod]) -> None:
     """Wait until no volume is attached to ``node`` but those of pods that stay, or the task's time is up.
 
     The node is empty by now, so that the end of the task's time is a warning here, too.
@@ -62,13 +62,13 @@ def await_detach(context: Context, node: str, staying: list[Pod]) -> None:
         Stopped: the task was interrupted.
     """
     deadline = context.deadline.within(WAIT_SECONDS)
-    kept = {_volume_of(context, *claim) for claim in _claims(staying)}
     left: list[str] = []
     with contextlib.suppress(OutOfTime):  # What was seen last stands.
+        kept = {await _volume_of(context, *claim) for claim in claims_of(staying)}
         while True:
             left = [
                 attachment.metadata.name
-                for attachment in _attachments_of(node, context)
+                for attachment in await _attachments_of(node, context)
                 if attachment.spec.source.persistent_volume_name not in kept
             ]
             if not left:
@@ -76,34 +76,36 @@ def await_detach(context: Context, node: str, staying: list[Pod]) -> None:
                 return
             if deadline.expired:
                 break
-            context.interrupt.wait(min(_POLL_SECONDS, deadline.remaining))
+            await context.wait(min(_POLL_SECONDS, deadline.remaining))
     context.account.say(f"warning: {len(left)} volumes are still attached: {few(left, 10)}")
 
 
-def _attachments_of(node: str, context: Context) -> list[_Attachment]:
+async def _attachments_of(node: str, context: Context) -> list[_Attachment]:
     attachments = Resource(context.kube, _PATH, _Attachment)
     try:
-        found = context.patiently("list volume attachments", attachments.latest)
+        found = await context.patiently("list volume attachments", attachments.latest)
     except Forbidden as error:
         raise refused(error, _COMPONENT) from error
     return [attachment for attachment in found if attachment.spec.node_name == node]
 
 
-def _claims(pods: list[Pod]) -> list[tuple[str, str]]:
-    """Namespace and name of the claims these pods mount."""
-    return [
-        (pod.metadata.namespace, volume.persistent_volume_claim["claimName"])
-        for pod in pods
-        for volume in pod.spec.volumes or ()
-        if volume.persistent_volume_claim is not None
-    ]
+def claims_of(pods: list[Pod]) -> list[tuple[str, str]]:
+    """Namespace and name of the claims these pods mount; a generic ephemeral volume's is named after both."""
+    found = []
+    for pod in pods:
+        for volume in pod.spec.volumes or ():
+            if volume.persistent_volume_claim is not None:
+                found.append((pod.metadata.namespace, volume.persistent_volume_claim["claimName"]))
+            elif volume.ephemeral is not None:
+                found.append((pod.metadata.namespace, f"{pod.metadata.name}-{volume.name}"))
+    return found
 
 
-def _volume_of(context: Context, namespace: str, claim: str) -> str | None:
+async def _volume_of(context: Context, namespace: str, claim: str) -> str | None:
     """The volume bound to a claim; None where there is no such claim (any more)."""
     path = f"/api/v1/namespaces/{quote(namespace)}/persistentvolumeclaims/{quote(claim)}"
     try:
-        body = context.patiently("get claim", lambda: context.kube.get(path))
+        body = await context.patiently("get claim", lambda: context.kube.get(path))
     except NotFound:
         return None
     except Forbidden as error:

@@ -18,7 +18,7 @@ from shared.basics.errors import TemporaryError
 from shared.basics.timing import Deadline
 from shared.kube import connection
 from shared.kube.connection import MAX_BODY, MAX_LINE, Hangup, Kube, bounded_by, optional
-from shared.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeUnavailable, NotFound, Unauthorized
+from shared.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeUnavailable, NotFound, Unauthorized, Unclear
 from tests.sim.kube.cluster import Cluster
 from tests.sim.kube.credentials import kubeconfig
 from tests.unit.conftest import Dripping, FakeClock, OddServer, counted, eventually, http, kube_of
@@ -58,7 +58,7 @@ def test_a_write_carries_its_body_and_its_kind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(400, Invalid), (403, Forbidden), (404, NotFound), (409, Conflict), (410, Gone), (500, KubeUnavailable)],
+    [(400, Invalid), (403, Forbidden), (404, Unclear), (409, Conflict), (410, Gone), (500, KubeUnavailable)],
 )
 def test_an_answer_that_is_none_is_an_error(cluster: Cluster, kube: Kube, status: int, error: type[Exception]) -> None:
     cluster.fail(status=status, body={"kind": "Status", "message": "because"}, resource="nodes")

@@ -3,34 +3,56 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.basics.errors import AgentError, PermanentError, TemporaryError
 from shared.kube.errors import (
+    Cause,
     Conflict,
+    Denied,
+    Details,
     Forbidden,
     Gone,
     Invalid,
     KubeUnavailable,
+    NoSuchApi,
     NotFound,
     Status,
+    Target,
     Unauthorized,
+    Unclear,
+    denier,
     error_of,
     parse_status,
     retry_after,
+    target_of,
 )
+
+NODE = Target("nodes", "a")
+
+
+def status(code: int, **fields: Any) -> Status:
+    """A Status of the API server's."""
+    return Status("Status", code, **fields)
+
+
+def not_found(kind: str = "nodes", name: str = "a", message: str = 'nodes "a" not found') -> Status:
+    return status(404, reason="NotFound", message=message, details=Details(name, kind))
 
 
 @pytest.mark.parametrize(
     ("code", "error"),
     [
+        (301, KubeUnavailable),
         (400, Invalid),
         (401, Unauthorized),
         (403, Forbidden),
-        (404, NotFound),
+        (404, Unclear),
         (405, Invalid),
         (406, Invalid),
         (408, KubeUnavailable),
@@ -39,6 +61,7 @@ from shared.kube.errors import (
         (413, Invalid),
         (415, Invalid),
         (422, Invalid),
+        (425, KubeUnavailable),
         (429, KubeUnavailable),
         (500, KubeUnavailable),
         (502, KubeUnavailable),
@@ -47,35 +70,116 @@ from shared.kube.errors import (
     ],
 )
 def test_a_status_has_one_meaning(code: int, error: type[AgentError]) -> None:
-    assert type(error_of(Status(code=code), "get node a")) is error
+    assert type(error_of(status(code), "get node a", NODE)) is error
 
 
-@pytest.mark.parametrize("error", [KubeUnavailable, Unauthorized, Gone])
+@pytest.mark.parametrize("code", [400, 403, 404, 405, 409, 413, 422])
+def test_whoever_does_not_speak_like_an_api_server_refuses_nothing_for_good(code: int) -> None:
+    """A proxy's page, whatever its code."""
+    assert type(error_of(parse_status(code, b"<html>default backend"), "get node a", NODE)) is Unclear
+
+
+# -- rule 26: what proves absence -------------------------------------------------------------------
+
+
+def test_26_the_api_servers_own_words_about_the_very_object_prove_that_it_is_gone() -> None:
+    assert type(error_of(not_found(), "get node a", NODE)) is NotFound
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        not_found(name="b"),
+        not_found(kind="pods"),
+        not_found(kind="poddisruptionbudgets"),
+        status(404, reason="NotFound", message="the server could not find the requested resource", details=Details()),
+        status(404, reason="NotFound", message='nodes "a" not found'),
+        msgspec.structs.replace(not_found(), kind="Error"),
+        msgspec.structs.replace(not_found(), reason="Forbidden"),
+        Status(code=404, message="default backend - 404"),
+    ],
+)
+def test_26_anything_else_with_code_404_proves_nothing(answer: Status) -> None:
+    assert type(error_of(answer, "get node a", NODE)) is Unclear
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 410, 422, 429])
+@pytest.mark.parametrize(
+    ("said", "who"),
+    [
+        ('admission webhook "guard.example.com" denied the request: nodes "a" not found', "webhook guard.example.com"),
+        (
+            "nodes \"a\" is forbidden: ValidatingAdmissionPolicy 'guard' with binding 'b' denied request: no",
+            "policy guard",
+        ),
+    ],
+)
+def test_26_a_denial_is_one_whatever_its_code_and_is_quoted(code: int, said: str, who: str) -> None:
+    error = error_of(status(code, reason="NotFound", message=said, details=Details("a", "nodes")), "patch node a", NODE)
+    assert type(error) is Denied
+    assert said in str(error)
+    assert denier(said) == who
+
+
+def test_a_whole_collection_that_is_not_found_is_an_api_that_is_not_served() -> None:
+    page = parse_status(404, b"404 page not found")
+    assert type(error_of(page, "list nodes", target_of("/apis/metrics.k8s.io/v1beta1/nodes"))) is NoSuchApi
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/api/v1/nodes", None),
+        ("/api/v1/nodes/a", Target("nodes", "a")),
+        ("/api/v1/pods", None),
+        ("/api/v1/namespaces", None),
+        ("/api/v1/namespaces/shop", Target("namespaces", "shop")),
+        ("/api/v1/namespaces/shop/pods", None),
+        ("/api/v1/namespaces/shop/pods/web-0", Target("pods", "web-0")),
+        ("/api/v1/namespaces/shop/pods/web-0/eviction", Target("pods", "web-0")),
+        ("/apis/apps/v1/namespaces/shop/daemonsets/a%2Fb", Target("daemonsets", "a/b")),
+        ("/apis/apps/v1/daemonsets", None),
+        ("/version", None),
+    ],
+)
+def test_the_object_that_a_path_names(path: str, target: Target | None) -> None:
+    assert target_of(path) == target
+
+
+def test_a_uid_that_is_anothers_is_a_conflict_by_its_cause() -> None:
+    """A PATCH that names another uid changes a field that is immutable."""
+    details = Details("a", "Node", [Cause("FieldValueInvalid", "field is immutable", "metadata.uid")])
+    assert type(error_of(status(422, reason="Invalid", details=details), "patch node a", NODE)) is Conflict
+
+
+@pytest.mark.parametrize("error", [KubeUnavailable, Unclear, NoSuchApi, Unauthorized, Gone])
 def test_these_may_pass(error: type[AgentError]) -> None:
     assert issubclass(error, TemporaryError)
 
 
-@pytest.mark.parametrize("error", [Forbidden, NotFound, Conflict, Invalid])
+@pytest.mark.parametrize("error", [Forbidden, Denied, NotFound, Conflict, Invalid])
 def test_these_will_not(error: type[AgentError]) -> None:
     assert issubclass(error, PermanentError)
 
 
 def test_the_message_says_what_was_attempted_and_why_it_failed() -> None:
-    assert str(error_of(Status(404, "NotFound", 'nodes "a" not found'), "get a")) == 'get a: 404 nodes "a" not found'
-    assert str(error_of(Status(503, "ServiceUnavailable"), "get a")) == "get a: 503 ServiceUnavailable"
-    assert str(error_of(Status(503), "get a")) == "get a: 503 without a reason"
+    assert str(error_of(not_found(), "get a", NODE)) == 'get a: 404 nodes "a" not found'
+    assert str(error_of(status(503, reason="ServiceUnavailable"), "get a")) == "get a: 503 ServiceUnavailable"
+    assert str(error_of(Status(code=503), "get a")) == "get a: 503 without a reason"
 
 
 def test_the_delay_goes_with_what_may_work_later() -> None:
-    error = error_of(Status(429), "get a", 7)
+    error = error_of(Status(code=429), "get a", delay=7)
     assert isinstance(error, KubeUnavailable)
     assert error.delay == 7
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [(None, None), ("1", 1), ("10", 10), ("-1", 0), ("nan", 0), ("soon", None), ("", None)]
+    ("text", "seconds"),
+    [(None, None), ("1", 1), ("10", 10), ("-1", 0), ("nan", None), ("soon", None), ("", None)]
+    + [("86400", 60), ("inf", 60)],
 )
-def test_retry_after_is_seconds(text: str | None, seconds: float | None) -> None:
+def test_14_retry_after_is_seconds_and_a_minute_at_most(text: str | None, seconds: float | None) -> None:
     assert retry_after({} if text is None else {"Retry-After": text}) == seconds
 
 

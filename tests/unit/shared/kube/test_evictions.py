@@ -66,6 +66,7 @@ MODIFIED = (
     'Operation cannot be fulfilled on poddisruptionbudgets.policy "web": the object has been modified; please apply'
     " your changes to the latest version and try again"
 )
+BUDGET_GONE = 'poddisruptionbudgets.policy "web" not found'
 SEVERAL = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
 RBAC = (
     f'pods "web-0" is forbidden: {USER} cannot create resource "pods/eviction" in API group "" in the namespace "shop"'
@@ -112,11 +113,11 @@ RULES: dict[str, tuple[Answer, Outcome]] = {
     ),
     "14: throttled, in plain text": (
         Answer(429, {"Retry-After": "3"}, THROTTLED),
-        Outcome(Verdict.RETRY, 429, f"the API server throttles: {THROTTLED.decode().strip()}", 3),
+        Outcome(Verdict.RETRY, 429, f"the API server throttles: {THROTTLED.decode().strip()}", 3, throttled=True),
     ),
     "14: throttled without a wish": (
         Answer(429, {}, b""),
-        Outcome(Verdict.RETRY, 429, "the API server throttles: status 429", 1),
+        Outcome(Verdict.RETRY, 429, "the API server throttles: status 429", 1, throttled=True),
     ),
     "15: two budgets": (
         status(500, SEVERAL),
@@ -157,15 +158,31 @@ RULES: dict[str, tuple[Answer, Outcome]] = {
     ),
     "16: RBAC": (
         forbidden(RBAC),
-        Outcome(
-            Verdict.FORBIDDEN,
-            403,
-            f'{RBAC}; RBAC must allow verb "create" on resource "pods/eviction" in API group ""',
-        ),
+        Outcome(Verdict.FORBIDDEN, 403, RBAC),
     ),
     "400": (status(400, "name in URL does not match"), Outcome(Verdict.REFUSED, 400, "name in URL does not match")),
     "422": (status(422, "is invalid", "Invalid"), Outcome(Verdict.REFUSED, 422, "is invalid")),
-    "a status with a reason only": (Answer(422, {}, b'{"reason":"Invalid"}'), Outcome(Verdict.REFUSED, 422, "Invalid")),
+    "a status with a reason only": (
+        Answer(422, {}, b'{"kind":"Status","reason":"Invalid"}'),
+        Outcome(Verdict.REFUSED, 422, "Invalid"),
+    ),
+    "12: a budget that went meanwhile": (
+        status(404, BUDGET_GONE, "NotFound", {"name": "web", "group": "policy", "kind": "poddisruptionbudgets"}),
+        Outcome(Verdict.RETRY, 404, BUDGET_GONE, 0.0),
+    ),
+    "26: a proxy's page": (
+        Answer(404, {}, b"default backend - 404"),
+        Outcome(Verdict.RETRY, 404, "default backend - 404", 1.0),
+    ),
+    "26: another pod's end": (
+        status(404, 'pods "web-1" not found', "NotFound", {"name": "web-1", "kind": "pods"}),
+        Outcome(Verdict.RETRY, 404, 'pods "web-1" not found', 1.0),
+    ),
+    "26: a proxy's refusal": (Answer(403, {}, b"<html>"), Outcome(Verdict.RETRY, 403, "<html>", 1.0)),
+    "14: a day": (
+        Answer(429, {"Retry-After": "86400"}, b""),
+        Outcome(Verdict.RETRY, 429, "the API server throttles: status 429", 60, throttled=True),
+    ),
 }
 
 
@@ -180,7 +197,7 @@ def test_12_a_conflict_that_is_not_about_the_uid_says_nothing_of_the_pod() -> No
 
 def test_16_in_a_namespace_that_is_going_a_terminating_pod_is_waited_for() -> None:
     outcome = outcome_of(forbidden(TERMINATING, causes=CAUSE), pod(terminating=True))
-    assert (outcome.verdict, outcome.code) == (Verdict.ACCEPTED, 403)
+    assert (outcome.verdict, outcome.code) == (Verdict.TERMINATING, 403)
 
 
 def test_17_a_blocked_pod_that_is_not_ready_gets_a_hint() -> None:
@@ -244,7 +261,8 @@ def test_12_another_pod_of_the_same_name_is_left_alone(cluster: Cluster, kube: K
     assert not found(kube).terminating
 
 
-def test_12_a_pod_that_is_gone_is_gone(kube: Kube) -> None:
+def test_12_a_pod_that_is_gone_is_gone(cluster: Cluster, kube: Kube) -> None:
+    cluster.add_namespace("shop")
     assert evict(kube, pod(), 12).verdict is Verdict.GONE
     assert delete(kube, pod(), 12).verdict is Verdict.GONE
 

@@ -12,7 +12,7 @@ import pytest
 
 from shared.basics.timing import Deadline
 from shared.kube.connection import Kube
-from shared.kube.errors import KubeUnavailable, NotFound
+from shared.kube.errors import KubeUnavailable, NoSuchApi
 from shared.kube.usage import UsageApi, Used, used
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import OddServer, http, kube_of
@@ -55,7 +55,7 @@ def test_a_version_that_is_not_served_any_more_is_asked_for_again(
     api = UsageApi(kube)
     ask(api)
     cluster.set_metrics(versions=("v1",))
-    with pytest.raises(NotFound):
+    with pytest.raises(NoSuchApi):
         ask(api)
     ask(api)
     assert api.version() == "v1"
@@ -77,10 +77,10 @@ def test_a_version_that_is_announced_and_not_served_gives_way_to_the_other(
 
 def test_where_it_is_absent_or_of_another_age_there_is_none(cluster: Cluster, kube: Kube) -> None:
     cluster.set_metrics("absent")
-    with pytest.raises(NotFound):
+    with pytest.raises(NoSuchApi):
         UsageApi(kube).nodes()
     cluster.set_metrics(versions=("v2",))
-    with pytest.raises(NotFound, match="it serves v2"):
+    with pytest.raises(NoSuchApi, match="it serves v2"):
         UsageApi(kube).nodes()
 
 

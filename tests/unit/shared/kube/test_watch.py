@@ -48,7 +48,7 @@ class Told:
 
 def listed(version: str, *names: str) -> bytes:
     items = [{"metadata": {"name": name}} for name in names]
-    return http(200, json.dumps({"metadata": {"resourceVersion": version}, "items": items}).encode())
+    return http(200, json.dumps({"kind": "List", "metadata": {"resourceVersion": version}, "items": items}).encode())
 
 
 def line(kind: str, version: str, name: str = "n") -> bytes:
@@ -118,7 +118,7 @@ def test_a_list_that_fails_is_begun_again(tmp_path: Path) -> None:
 
 
 def test_a_version_that_goes_in_mid_list_is_listed_from_the_beginning(tmp_path: Path) -> None:
-    first = json.dumps({"metadata": {"resourceVersion": "7", "continue": "more"}, "items": []}).encode()
+    first = json.dumps({"kind": "List", "metadata": {"resourceVersion": "7", "continue": "more"}, "items": []}).encode()
     with Scripted(tmp_path, http(200, first), http(410), listed("9"), http(200, b"")) as scripted:
         with pytest.raises(Gone):
             scripted.watch.turn()

@@ -58,7 +58,7 @@ from workers.heartbeat.delivery import (
     PATIENT_TRIES,
 )
 from workers.heartbeat.worker import _CLOSE_SECONDS, _FLUSH_SECONDS, _UNDER_WAY_SECONDS
-from workers.task_runner.intake import MAX_PAYLOAD, MAX_TASK
+from workers.task_runner.receiving.intake import MAX_PAYLOAD, MAX_TASK
 
 PAGE = (ROOT / "docs" / "reliability.md").read_text()
 KIB, MIB = 1024, 1024 * 1024

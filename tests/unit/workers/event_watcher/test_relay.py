@@ -552,7 +552,7 @@ def events_watch(kube: Kube, queue: Queue) -> Relay[Event]:
 
 
 def listed(version: str) -> bytes:
-    return http(200, json.dumps({"items": [], "metadata": {"resourceVersion": version}}).encode())
+    return http(200, json.dumps({"kind": "List", "items": [], "metadata": {"resourceVersion": version}}).encode())
 
 
 def event_line(count: int, uid: str = "uid-1") -> bytes:

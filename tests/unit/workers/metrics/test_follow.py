@@ -138,7 +138,7 @@ def test_pages_and_bunches_are_signs_of_life(cluster: Cluster, kube: Kube) -> No
 
 
 def test_an_empty_watch_that_ends_at_once_is_not_opened_again_at_once(tmp_path: Path) -> None:
-    listed = http(200, b'{"items":[],"metadata":{"resourceVersion":"7"}}')
+    listed = http(200, b'{"kind":"List","items":[],"metadata":{"resourceVersion":"7"}}')
     with OddServer(listed, http(200, b"")) as server:
         pods = followed(kube_of(server.url, tmp_path))
         assert pods.follow(lambda: None) >= 0.5
@@ -146,7 +146,7 @@ def test_an_empty_watch_that_ends_at_once_is_not_opened_again_at_once(tmp_path: 
 
 
 def test_a_watch_that_brought_something_is_opened_again_at_once(tmp_path: Path) -> None:
-    listed = http(200, b'{"items":[],"metadata":{"resourceVersion":"7"}}')
+    listed = http(200, b'{"kind":"List","items":[],"metadata":{"resourceVersion":"7"}}')
     line = b'{"type":"ADDED","object":{"metadata":{"uid":"a","resourceVersion":"8"},"status":{"phase":"Pending"}}}\n'
     with OddServer(listed, http(200, line), http(200, b"")) as server:
         pods = followed(kube_of(server.url, tmp_path))
@@ -157,7 +157,7 @@ def test_a_watch_that_brought_something_is_opened_again_at_once(tmp_path: Path) 
 
 
 def test_a_watch_that_brought_something_and_broke_is_no_failure_that_adds_to_earlier_ones(tmp_path: Path) -> None:
-    listed = http(200, b'{"items":[],"metadata":{"resourceVersion":"7"}}')
+    listed = http(200, b'{"kind":"List","items":[],"metadata":{"resourceVersion":"7"}}')
     line = b'{"type":"ADDED","object":{"metadata":{"uid":"a","resourceVersion":"8"},"status":{"phase":"Pending"}}}\n'
     unfinished = {"Content-Length": "100000"}
     with OddServer(listed, http(200, line, unfinished), http(200, b"", unfinished)) as server:
@@ -199,7 +199,7 @@ def test_a_check_costs_one_object(cluster: Cluster, pods: Followed[Pod], looping
 def test_an_api_server_that_does_not_say_how_many_there_are_is_not_listed_again(tmp_path: Path) -> None:
     """``remainingItemCount`` is optional: it is left out with a selector, and by some servers from their caches."""
     before = [checks(result) for result in ("unknown", "mismatch")]
-    one = b'{"items":[{"metadata":{"name":"a"}}],"metadata":{"resourceVersion":"7","continue":"more"}}'
+    one = b'{"kind":"List","items":[{"metadata":{"name":"a"}}],"metadata":{"resourceVersion":"7","continue":"more"}}'
     with OddServer(http(200, one)) as server:
         pods = followed(kube_of(server.url, tmp_path))
         pods.totals = PodTotals()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -14,13 +14,17 @@ import pytest
 from shared.basics.timing import Clock, Deadline
 from shared.kube.connection import Kube
 from shared.kube.pods import Pod
+from shared.queue.memory import MemoryQueue
 from shared.schemas.tasks import Task
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import FastClock, kube_of, settings_of
-from workers.task_runner.account import Account
-from workers.task_runner.announce import Announcer
-from workers.task_runner.context import Context, Interrupt
-from workers.task_runner.evictor import Evictor
+from workers.task_runner.work.account import Account
+from workers.task_runner.work.announce import Announcer
+from workers.task_runner.work.calls import Calls
+from workers.task_runner.work.context import Context, Interrupt, Surroundings
+from workers.task_runner.work.evictor import Evictor
+from workers.task_runner.work.story import Story
+from workers.task_runner.work.view import View
 
 NODE = {"node_name": "node-1"}
 
@@ -61,7 +65,9 @@ def pod(
     **spec: Any,
 ) -> Pod:
     """A pod on node-1; ``spec`` in Kubernetes' own words."""
-    references = [{"kind": owner, "name": "the-owner", "uid": "owner", "controller": True}] if owner else None
+    group = {"Node": "v1", "Job": "batch/v1"}.get(owner or "", "apps/v1")
+    reference = {"apiVersion": group, "kind": owner, "name": "the-owner", "uid": "owner", "controller": True}
+    references = [reference] if owner else None
     metadata = {
         "name": name,
         "namespace": namespace,
@@ -82,6 +88,25 @@ def pod(
     return msgspec.convert(content, Pod)
 
 
+T = TypeVar("T")
+
+
+def told(context: Context, work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` as a story of its own, on this thread; its value, or what it raises."""
+    results: list[T] = []
+    woken = threading.Event()
+
+    async def tell() -> None:
+        results.append(await work)
+
+    story = context.story
+    story.begin(tell(), lambda _: woken.set())
+    while (moment := story.tell()) is not None:
+        woken.wait(max(0.0, min(0.5, moment - context.clock.monotonic())))
+        woken.clear()
+    return results[0]
+
+
 class Work:
     """What an operation is called with, against a cluster; keeps what it wrote and remembered."""
 
@@ -90,8 +115,7 @@ class Work:
         self.kube = kube
         self._run_dir = run_dir
         self._clock = clock
-        self.evictor = Evictor(kube, rate=1000, burst=1000)
-        self.interrupt = Interrupt()
+        self._surroundings: list[Surroundings] = []
         self.notes: dict[str, Any] = {}
 
     def context(self, seconds: float = 120.0, env: Mapping[str, str] | None = None, **fields: Any) -> Context:
@@ -99,21 +123,32 @@ class Work:
         settings = settings_of(self._run_dir, **(env or {}))
         wanted = settings.tasks.kubernetes_events
         self.account = Account(self._clock)
-        return Context(
-            task=task(**fields),
+        shared = Surroundings(
             settings=settings,
             kube=self.kube,
-            evictor=self.evictor,
-            announcer=Announcer(self.kube, self._clock, wanted, "agent-0"),
+            queue=MemoryQueue(),
             clock=self._clock,
+            calls=Calls(),
+            evictor=Evictor(self.kube, rate=1000, burst=1000),
+            view=View(self.kube, self._clock),
+            announcer=Announcer(self.kube, self._clock, wanted, "agent-0"),
+        )
+        self._surroundings.append(shared)
+        story = Story()
+        return Context(
+            shared=shared,
+            task=task(**fields),
             deadline=Deadline.after(seconds, self._clock),
             account=self.account,
-            interrupt=self.interrupt,
-            cordoning=threading.Lock(),
-            replacements={},
+            story=story,
+            interrupt=Interrupt(story),
             notes=dict(self.notes),
             record=self.notes.update,
         )
+
+    def close(self) -> None:
+        for shared in self._surroundings:
+            shared.close()
 
     @property
     def logs(self) -> str:
@@ -136,4 +171,4 @@ def work(cluster: Cluster, tmp_path: Path, run_dir: Path) -> Iterator[Work]:
     """Work by a clock that runs thirty times as fast, so that a budget's five seconds are a moment."""
     work = Work(cluster, kube_of(cluster.url, tmp_path, connections=32), run_dir, FastClock())
     yield work
-    work.evictor.close()
+    work.close()

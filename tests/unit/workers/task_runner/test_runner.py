@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,10 +22,12 @@ from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import NOON, counted, eventually, settings_of
 from tests.unit.workers.task_runner.conftest import payload, task
 from workers.task_runner import runner as module
-from workers.task_runner.context import HandedBack, Suspended
-from workers.task_runner.journal import FINISHED_KEPT, Journal
 from workers.task_runner.operations import OPERATIONS
+from workers.task_runner.operations.operation import Operation
+from workers.task_runner.records.journal import FINISHED_KEPT, Journal
 from workers.task_runner.runner import Runner
+from workers.task_runner.work import calls, evictor
+from workers.task_runner.work.context import HandedBack, Suspended
 
 
 class FlakyQueue(MemoryQueue):
@@ -87,6 +91,11 @@ def held(cluster: Cluster, node: str = "node-1") -> None:
     """A pod on ``node`` that a budget holds: a drain of it does not end by itself."""
     cluster.add_deployment("shop", f"web-{node}", 1, node=node)
     cluster.add_budget("shop", f"web-{node}", {"app": f"web-{node}"}, max_unavailable=0)
+
+
+def add_node(cluster: Cluster, name: str) -> None:
+    if cluster.node(name) is None:
+        cluster.add_node(name)
 
 
 def drain(node: str = "node-1", **fields: Any) -> dict[str, Any]:
@@ -272,11 +281,12 @@ def test_what_an_operation_raises_is_the_results_error(
 def test_an_operation_that_has_a_bug_fails_the_task_and_nothing_else(
     begin: Begin, queue: FlakyQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(parameters: object, context: object) -> None:
-        raise ZeroDivisionError("oh")
+    class Broken(Operation[Any]):
+        async def run(self) -> None:
+            raise ZeroDivisionError("oh")
 
-    monkeypatch.setitem(OPERATIONS, "uncordon_node", broken)
-    runner = begin(TASKS_IN_PARALLEL="1")
+    monkeypatch.setitem(OPERATIONS, "uncordon_node", Broken)
+    runner = begin()
     runner.receive(payload("uncordon_node", task_id="a"), "poll")
     runner.receive(payload(task_id="b"), "poll")
     assert answer(queue, "a")["error"] == "unexpected ZeroDivisionError: oh"
@@ -286,42 +296,42 @@ def test_an_operation_that_has_a_bug_fails_the_task_and_nothing_else(
 # -- order and bounds -----------------------------------------------------------------------------
 
 
-def test_the_most_urgent_starts_first_and_then_the_nearest_deadline(begin: Begin, queue: FlakyQueue) -> None:
-    """The only executor is busy while they arrive."""
-    runner = begin(started=False, TASKS_IN_PARALLEL="1")
+def test_the_most_urgent_of_a_nodes_tasks_starts_first_and_then_the_nearest_deadline(
+    begin: Begin, queue: FlakyQueue
+) -> None:
+    runner = begin(started=False)
     for number, (priority, seconds) in enumerate([(5, 3600), (5, 1800), (1, 3600), (10, 60)]):
-        record = task(
-            task_id=f"t{number}", parameters={"node_name": f"node-{number}"}, priority=priority, deadline=soon(seconds)
-        )
-        Journal(queue).claim(record)
+        Journal(queue).claim(task(task_id=f"t{number}", priority=priority, deadline=soon(seconds)))
     runner.start()
     eventually(lambda: len(answers(queue)) == 4)
     assert [one["task_id"] for one in answers(queue)] == ["t2", "t1", "t0", "t3"]
 
 
-def test_held_drains_leave_an_executor_to_other_tasks(begin: Begin, queue: FlakyQueue, cluster: Cluster) -> None:
-    for node in ("node-1", "node-2"):
-        held(cluster, node)
-    runner = begin(TASKS_IN_PARALLEL="2")
-    for node in ("node-1", "node-2"):
-        runner.receive(drain(node, task_id=node, priority=1), "poll")
-    runner.receive(payload(parameters={"node_name": "node-3"}, task_id="urgent"), "stream")
-    assert answer(queue, "urgent")["status"] == "success"
-    assert len(answers(queue)) == 1
+def test_held_drains_hold_nobody_else(begin: Begin, queue: FlakyQueue, cluster: Cluster) -> None:
+    """However many there are, and however urgent."""
+    runner = begin()
+    for number in range(1, 41):
+        add_node(cluster, f"node-{number}")
+        held(cluster, f"node-{number}")
+        runner.receive(drain(f"node-{number}", task_id=f"node-{number}", priority=1), "poll")
+    add_node(cluster, "free")
+    runner.receive(payload("cordon_node", {"node_name": "free"}, task_id="late", priority=10), "stream")
+    assert answer(queue, "late")["status"] == "success"
+    assert [one["task_id"] for one in answers(queue)] == ["late"]
 
 
-def test_different_nodes_are_worked_on_at_once_and_no_more_than_allowed(begin: Begin, cluster: Cluster) -> None:
-    for node in ("node-1", "node-2", "node-3"):
-        held(cluster, node)
-    runner = begin(TASKS_IN_PARALLEL="3")
-    for node in ("node-1", "node-2", "node-3"):
-        runner.receive(drain(node, task_id=node), "poll")
-    eventually(lambda: is_cordoned(cluster, "node-1") and is_cordoned(cluster, "node-2"))
-    runner.show()
-    assert (counted("tasks_in_progress"), counted("tasks_waiting")) == (2, 1)
-    assert not is_cordoned(cluster, "node-3")
-    runner.cancel("node-1")
-    eventually(lambda: is_cordoned(cluster, "node-3"))
+def test_a_task_that_waits_costs_no_thread(begin: Begin, queue: FlakyQueue, cluster: Cluster) -> None:
+    for number in range(1, 101):
+        add_node(cluster, f"node-{number}")
+        held(cluster, f"node-{number}")
+    runner = begin()
+    for number in range(1, 101):
+        runner.receive(drain(f"node-{number}", task_id=f"node-{number}"), "poll")
+    eventually(lambda: shown(runner, "drain_pods_blocked") == 100)
+    ours = {"call", "evict", "passes", "view"}
+    threads = [thread.name for thread in threading.enumerate() if thread.name in ours]
+    assert len(threads) <= calls.PARALLEL + evictor.PARALLEL + 2
+    assert threads.count("view") == 1, "one watch for all"
 
 
 def test_one_node_has_one_writer(begin: Begin, queue: FlakyQueue, cluster: Cluster) -> None:
@@ -338,20 +348,20 @@ def test_one_node_has_one_writer(begin: Begin, queue: FlakyQueue, cluster: Clust
     assert [one["task_id"] for one in answers(queue)] == ["other", "drain", "uncordon"]
 
 
-def test_what_waits_is_bounded_in_number_and_size(
+def test_what_is_claimed_is_bounded_in_number_and_size(
     begin: Begin, queue: FlakyQueue, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest stays with Central, which offers it again."""
     held(cluster)
-    runner = begin(TASKS_IN_PARALLEL="1")
+    runner = begin()
     runner.receive(drain(task_id="drain"), "poll")
     eventually(lambda: is_cordoned(cluster))
-    monkeypatch.setattr(module, "MAX_WAITING", 1)
+    monkeypatch.setattr(module, "MAX_CLAIMED", 2)
     for task_id in ("a", "b"):
         runner.receive(payload(task_id=task_id), "poll")
     assert set(queue.get_state("task/")) == {"task/drain", "task/a"}
-    monkeypatch.setattr(module, "MAX_WAITING", 1000)
-    monkeypatch.setattr(module, "MAX_WAITING_BYTES", 100)
+    monkeypatch.setattr(module, "MAX_CLAIMED", 1000)
+    monkeypatch.setattr(module, "MAX_CLAIMED_BYTES", 100)
     runner.receive(payload(task_id="b"), "poll")
     assert set(queue.get_state("task/")) == {"task/drain", "task/a"}
 
@@ -530,11 +540,39 @@ def test_suspended_tasks_go_on_with_the_next_runner(begin: Begin, queue: FlakyQu
     assert not is_cordoned(cluster)
 
 
-def test_what_was_begun_is_finished_even_when_tasks_are_paused_now(begin: Begin, queue: FlakyQueue) -> None:
+def test_what_was_begun_waits_while_tasks_are_paused_and_is_finished_then(
+    begin: Begin, queue: FlakyQueue, cluster: Cluster, run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    switch = run_dir / "tasks-paused"
+    switch.write_text("true")
     journal = Journal(queue)
     journal.note(journal.claim(task()), cordoned_by_us=True)
-    begin(TASKS_PAUSED="true")
-    assert answer(queue)["status"] == "success"
+    begin(LIMITS_DIR=str(switch.parent))
+    eventually(lambda: "the task goes on when that ends" in caplog.text)
+    assert not is_cordoned(cluster)
+    switch.write_text("false")
+    found = answer(queue)
+    assert found["status"] == "success"
+    assert "tasks-paused says so; the task goes on when that ends" in found["logs"]
+
+
+def test_a_drain_evicts_nothing_more_while_tasks_are_paused(
+    begin: Begin, queue: FlakyQueue, cluster: Cluster, run_dir: Path
+) -> None:
+    """Not even what waits for its turn behind the rate limit."""
+    switch = run_dir / "tasks-paused"
+    cluster.add_deployment("shop", "web", 20, node="node-1")
+    runner = begin(LIMITS_DIR=str(switch.parent), EVICTIONS_PER_SECOND="2", EVICTION_BURST="2")
+    runner.receive(drain(), "poll")
+    eventually(lambda: evictions(cluster))
+    switch.write_text("true")
+    eventually(lambda: runner._surroundings.paused() is not None)
+    before = len(evictions(cluster))
+    time.sleep(3)
+    assert len(evictions(cluster)) <= before + 1, "one may have been on its way"
+    runner.cancel("task-1")
+    assert answer(queue)["error"].startswith("cancelled; Node still has ")
 
 
 def test_what_only_waited_is_not_begun_after_a_restart_when_tasks_are_paused_now(
@@ -617,7 +655,7 @@ def test_an_eviction_of_itself_that_cannot_be_is_said_and_not_repeated(
     begin: Begin, queue: FlakyQueue, cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner = begin(POD_UID=own_pod(cluster))
-    cluster.fail(subresource="eviction", status=400, body="no", times=1)
+    cluster.fail(subresource="eviction", status=400, body={"kind": "Status", "message": "no"}, times=1)
     runner.receive(drain(), "poll")
     answer(queue)
     delivered(queue)

@@ -172,7 +172,7 @@ def test_a_pushed_task_is_taken_in_and_a_cancellation_passed_on(
     cluster.add_budget("shop", "web", {"app": "web"}, max_unavailable=0)
     listening = Listening(worker)
     eventually(lambda: central.streams)
-    assert counted("stream_connected") == 1
+    eventually(lambda: counted("stream_connected") == 1)
     task = central.task("drain_node", {"node_name": "node-1"})
     central.push(["nonsense", task])
     eventually(lambda: is_cordoned(cluster))

@@ -8,8 +8,8 @@ import pytest
 
 from tests.sim.kube.cluster import Cluster
 from tests.unit.workers.task_runner.conftest import Work
-from workers.task_runner.context import TaskFailed
 from workers.task_runner.guards.cordoning import cordon
+from workers.task_runner.work.context import TaskFailed
 
 
 def test_without_a_limit_any_number_is_cordoned(work: Work) -> None:

@@ -1,0 +1,1 @@
+"""What arrives, and whether it is a task."""

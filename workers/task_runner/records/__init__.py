@@ -1,0 +1,1 @@
+"""What is claimed, what waits, what was done."""

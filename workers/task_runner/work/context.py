@@ -1,0 +1,225 @@
+"""What an operation works with: the cluster, its budget of time, and the reasons to stop early."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.timing import Backoff, Clock, Deadline
+from shared.config import Settings
+from shared.kube.connection import Kube
+from shared.kube.errors import Forbidden
+from shared.kube.nodes import Node, Nodes
+from shared.kube.pods import Pods
+from shared.queue.client import Queue
+from shared.schemas.tasks import Task
+from workers.task_runner.work.account import Account
+from workers.task_runner.work.announce import Announcer
+from workers.task_runner.work.calls import Calls, Rank
+from workers.task_runner.work.evictor import Evictor
+from workers.task_runner.work.story import Story, until
+from workers.task_runner.work.view import View
+
+T = TypeVar("T")
+
+_PAUSED_LOOK = 2.0
+"""Seconds between two looks at whether a pause is over."""
+
+
+class TaskFailed(PermanentError):
+    """The task cannot succeed; the message becomes the result's ``error``."""
+
+
+def refused(error: Forbidden, missing: str) -> TaskFailed:
+    """A 403 of RBAC's as the task's end; ``missing`` says which right is not granted."""
+    return TaskFailed(f"{error}; {missing}")
+
+
+class Stopped(Exception):
+    """The work ends here, at a safe point. The message says how far it came."""
+
+
+class OutOfTime(Stopped):
+    """The deadline passed: the result is ``timeout``."""
+
+
+class Cancelled(Stopped):
+    """Central cancelled the task: the result is ``failed``."""
+
+
+class HandedBack(Stopped):
+    """The agent goes down before the task ended: the result is ``failed``; Central may send it anew."""
+
+
+class Suspended(Stopped):
+    """This worker restarts: no result, the task goes on when it is back."""
+
+
+class Interrupt:
+    """Tells a running operation to stop at its next safe point. Used from other threads."""
+
+    def __init__(self, story: Story | None = None) -> None:
+        self._story = story or Story()
+        self._kind: type[Stopped] | None = None
+
+    def request(self, kind: type[Stopped]) -> None:
+        """Stop the operation with ``kind``; the first request counts."""
+        if self._kind is None:
+            self._kind = kind
+            self._story.wake()
+
+    @property
+    def requested(self) -> bool:
+        return self._kind is not None
+
+    def check(self) -> None:
+        """Raise what was requested, if anything was."""
+        if self._kind is not None:
+            raise self._kind
+
+
+@dataclass
+class Surroundings:
+    """What all tasks of the process share."""
+
+    settings: Settings
+    kube: Kube
+    queue: Queue
+    clock: Clock
+    calls: Calls
+    evictor: Evictor
+    view: View
+    announcer: Announcer
+    paused: Callable[[], str | None] = lambda: None
+    """The rule by which the cluster's owner has all tasks wait now; None when they may go on."""
+    cordoning: threading.Lock = field(default_factory=threading.Lock)
+    """Held by whoever counts cordoned nodes and then cordons one."""
+    replacements: dict[str, str] = field(default_factory=dict)
+    """UIDs of replacements to the task that named each, so that none is named twice."""
+
+    def close(self) -> None:
+        """Begin no more calls."""
+        self.evictor.close()
+        self.calls.close()
+
+
+@dataclass
+class Context:
+    """One task's surroundings. Operations get their time, log and interrupts from here and nowhere else."""
+
+    shared: Surroundings
+    task: Task
+    deadline: Deadline
+    account: Account
+    story: Story
+    interrupt: Interrupt
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What an earlier run of this very task recorded."""
+    record: Callable[[dict[str, Any]], None] = lambda notes: None
+    """Makes notes durable; see remember()."""
+    afterwards: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Done once the result is safe with Central."""
+    progress: dict[str, int] = field(default_factory=dict)
+    """Pods ``left`` and ``blocked``, for the metrics."""
+    obstacle: str = ""
+    """What the last call was answered that has to be tried again; empty when nothing stands in the way."""
+
+    @property
+    def kube(self) -> Kube:
+        return self.shared.kube
+
+    @property
+    def clock(self) -> Clock:
+        return self.shared.clock
+
+    @property
+    def nodes(self) -> Nodes:
+        return Nodes(self.kube)
+
+    @property
+    def pods(self) -> Pods:
+        return Pods(self.kube)
+
+    @property
+    def rank(self) -> Rank:
+        """How urgent its calls are."""
+        return self.task.priority, self.task.deadline.timestamp()
+
+    async def announce(self, node: Node, reason: str, what: str, warning: bool = False) -> None:
+        """An Event on ``node``: what was done to it, and for which task."""
+        announcer = self.shared.announcer
+        if announcer.wanted:
+            message = f"{what} (CloudOptim task {self.task.task_id})"
+            await self.call(lambda: announcer.on_node(node, reason, message, warning))
+
+    async def remember(self, what: str, **notes: Any) -> None:
+        """Make notes durable before the write that makes them matter; ``what`` they are, for the account."""
+        await self.patiently(f"record {what}", lambda: self.record({**self.notes, **notes}))
+        self.notes.update(notes)
+
+    def check(self) -> None:
+        """A safe point: raise a Stopped if there is reason to."""
+        self.interrupt.check()
+        if self.deadline.expired:
+            raise OutOfTime(f"last, {self.obstacle}" if self.obstacle else "")
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """``function()`` on another thread; returns and raises what it does. No safe point."""
+        call = self.shared.calls.begin(function, self.rank, self.story.wake)
+        while not call.there:
+            await until()
+        return call.value()
+
+    async def until(self, moment: float) -> None:
+        """Wait until ``moment`` (monotonic seconds), or for news; a safe point."""
+        self.check()
+        await until(min(moment, self.deadline.at))
+        self.check()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so many seconds; a safe point, now and then."""
+        moment = self.clock.monotonic() + seconds
+        self.check()
+        while self.clock.monotonic() < moment:
+            await self.until(moment)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many seconds whatever happens: no safe point."""
+        moment = self.clock.monotonic() + seconds
+        while self.clock.monotonic() < moment:
+            await until(moment)
+
+    async def allowed(self) -> None:
+        """Wait while the cluster's owner has paused all tasks; a safe point."""
+        said = False
+        while rule := self.shared.paused():
+            if not said:
+                self.account.say(f"paused by the cluster's owner: {rule}; the task goes on when that ends")
+            said = True
+            await self.wait(_PAUSED_LOOK)
+        if said:
+            self.account.say("the pause is over")
+
+    async def patiently(self, what: str, function: Callable[[], T]) -> T:
+        """``function()`` on another thread, again and again while it fails temporarily, until the deadline.
+
+        Raises:
+            PermanentError: as ``function`` raised it.
+            Stopped: instead of a try, the first one too; its message has the answer that stood in the way.
+        """
+        pauses = Backoff(0.2, 10.0)
+        while True:
+            self.check()
+            try:
+                answer = await self.call(function)
+            except TemporaryError as error:
+                self.obstacle = f"{what}: {error}"
+                pause = pauses.pause(error.delay)
+                self.account.say(f"{self.obstacle}; next try in {pause:.1f} s")
+                await self.wait(pause)
+            else:
+                self.obstacle = ""
+                return answer
