@@ -21,6 +21,7 @@ from tests.integration.drain.objects import MARK, RUN, Object
 from tests.sim.agent import ROOT
 from tests.sim.kube.access import grants_from
 from tests.sim.kube.cluster import Cluster
+from tests.sim.kube.status import ApiError
 
 COLLECTIONS = {
     "Pod": "/api/v1/namespaces/{}/pods",
@@ -28,9 +29,11 @@ COLLECTIONS = {
     "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
     "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
     "DaemonSet": "/apis/apps/v1/namespaces/{}/daemonsets",
+    "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "VolumeAttachment": "/apis/storage.k8s.io/v1/volumeattachments",
     "Namespace": "/api/v1/namespaces",
+    "Node": "/api/v1/nodes",
     "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -117,6 +120,13 @@ class Ground:
         self.wait_for(lambda: self.found(f"/api/v1/namespaces/{name}/serviceaccounts/default"))
         return name
 
+    def add_node(self, name: str) -> str:
+        """A node that has just registered: without a kubelet, a provider's identity, or pods."""
+        taints = [{"key": MARK, "value": RUN, "effect": "NoSchedule"}]
+        metadata = {"name": name, "labels": {MARK: f"{RUN}-young"}}
+        self.apply({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"taints": taints}})
+        return name
+
     def replicas(self, name: str, count: int = 1, kind: str = "ReplicaSet", **options: Any) -> list[Object]:
         """A ReplicaSet or StatefulSet whose pods are all on the victim; they, once they run."""
         was = self.node(self.haven)["spec"].get("unschedulable", False)
@@ -186,6 +196,31 @@ class Ground:
             self._cluster.clear_faults()
             return
         self.remove("ValidatingAdmissionPolicyBinding", self.namespace)
+
+    @contextmanager
+    def denied_node_updates(self, message: str) -> Iterator[None]:
+        """An admission policy that lets the agent change nothing of the victim."""
+        name = f"{self.namespace}-nodes"
+        policy, binding = objects.node_policy(name, self.victim, message)
+        if self._cluster is not None:
+            said = f"ValidatingAdmissionPolicy '{name}' with binding '{name}' denied request: {message}"
+            about = {"name": self.victim, "kind": "nodes", "causes": [{"message": said}]}
+            denial = ApiError(422, "Invalid", f'nodes "{self.victim}" is forbidden: {said}', about).body()
+            fault = self._cluster.fail(verb="patch", resource="nodes", status=422, body=denial, times=None)
+            yield
+            self._cluster.api.faults.remove(fault)
+            return
+        self.apply(policy)
+        self.apply(binding)
+        try:
+            probe = {"metadata": {"annotations": {"drain-tests/probe": "denied"}}}
+            path = f"/api/v1/nodes/{self.victim}"
+            agent = Kube(str(self.kubeconfig(*EVERYTHING)), "drain-tests")
+            kind = "application/merge-patch+json"
+            self.wait_for(lambda: agent.exchange("PATCH", path, {"dryRun": "All"}, probe, kind).status >= 400)
+            yield
+        finally:
+            self.remove("ValidatingAdmissionPolicyBinding", name)
 
     def release(self, name: str) -> None:
         """Take the finalizers off a pod."""

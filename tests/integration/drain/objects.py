@@ -28,6 +28,7 @@ def template(
     pending: bool = False,
     empty_dir: bool = False,
     claim: str | None = None,
+    ephemeral: str | None = None,
     priority_class: str | None = None,
     tolerations: Sequence[Object] = (),
     stuck: bool = False,
@@ -49,6 +50,9 @@ def template(
         volumes.append({"name": "scratch", "emptyDir": {}})
     if claim:
         volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": claim}})
+    if ephemeral:
+        claim_spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        volumes.append({"name": ephemeral, "ephemeral": {"volumeClaimTemplate": {"spec": claim_spec}}})
     metadata: Object = {"labels": {"app": app, **(labels or {})}, "annotations": {**wishes, **(annotations or {})}}
     if stuck:
         metadata["finalizers"] = [FINALIZER]
@@ -113,6 +117,28 @@ def policy(name: str, namespace: str, message: str) -> list[Object]:
     selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
     match = {"resourceRules": [rule], "namespaceSelector": selector}
     spec = {"matchConstraints": match, "validations": [{"expression": "false", "message": message}]}
+    bound = {"policyName": name, "validationActions": ["Deny"]}
+    return [
+        {"apiVersion": version, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": spec},
+        {"apiVersion": version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name}, "spec": bound},
+    ]
+
+
+def node_policy(name: str, node: str, message: str) -> list[Object]:
+    """A ValidatingAdmissionPolicy that denies service accounts all updates of one node, and its binding."""
+    version = "admissionregistration.k8s.io/v1"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["nodes"]}
+    users = "request.userInfo.username.startsWith('system:serviceaccount:drain-agents-')"
+    conditions = [
+        {"name": "node", "expression": f"object.metadata.name == '{node}'"},
+        {"name": "agent", "expression": users},
+    ]
+    match = {"resourceRules": [rule]}
+    spec = {
+        "matchConstraints": match,
+        "matchConditions": conditions,
+        "validations": [{"expression": "false", "message": message}],
+    }
     bound = {"policyName": name, "validationActions": ["Deny"]}
     return [
         {"apiVersion": version, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": spec},

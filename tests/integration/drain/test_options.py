@@ -103,17 +103,6 @@ def test_a_drain_that_is_cancelled_evicts_nothing_more_and_says_what_is_left(gro
     assert (result.status, result.error) == ("failed", "cancelled; Node still has 2 pods; budget guard holds 2")
 
 
-def test_pods_that_tolerate_the_cordon_are_not_evicted_in_circles(ground: Ground, tasks: Tasks) -> None:
-    tolerations = [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"}]
-    (clinger,) = ground.replicas("clinger", tolerations=tolerations)
-    result = tasks.do("drain_node", drain(ground, force=True))
-    assert result.status == "success"
-    assert (
-        f"{ground.namespace}/{name_of(clinger)} stays: tolerates the cordon, so it would come straight back"
-        in result.logs
-    )
-
-
 def test_a_node_that_somebody_uncordons_meanwhile_is_not_drained(ground: Ground, tasks: Tasks) -> None:
     (web,) = ground.replicas("web")
     ground.cordon(ground.haven)

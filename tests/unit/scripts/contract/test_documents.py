@@ -18,7 +18,7 @@ from shared.central.stream import PushedCancel, Unknown, parse
 from shared.schemas.parameters import PARAMETERS
 from tests.sim.agent import ROOT
 from tests.tools import require
-from workers.task_runner import intake
+from workers.task_runner.receiving import intake
 
 OPENAPI, ASYNCAPI = openapi.document(), asyncapi.document()
 SCHEMAS: dict[str, Any] = OPENAPI["components"]["schemas"]
