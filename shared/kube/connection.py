@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -106,6 +106,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    may_pass: bool = False
+    """Whether it is a refusal by RBAC of what it granted until now (rule 16)."""
 
 
 class Hangup:
@@ -191,10 +193,10 @@ class Kube:
         body: Any = None,
         content_type: str = JSON,
     ) -> Answer:
-        """One exchange; the answer whatever its status, but for 401 and a refusal that may pass by itself.
+        """One exchange; the answer whatever its status, but for 401.
 
         Raises:
-            KubeUnavailable: no answer, or a 403 to what was granted until now.
+            KubeUnavailable: no answer.
             Unauthorized: 401, also with the token read again.
         """
         budget = _budget.get()
@@ -209,9 +211,7 @@ class Kube:
                 response.close()
                 raise self._unavailable(f"{method} {path}", error) from error
             response.release_conn()
-        answer = Answer(response.status, response.headers, content)
-        self._remember(method, path, answer)
-        return answer
+        return self._remembered(method, path, Answer(response.status, response.headers, content))
 
     def lines(
         self, path: str, query: Mapping[str, Any], silence: float, hangup: Hangup | None = None
@@ -246,8 +246,7 @@ class Kube:
                 hangup.attach(response)
             if response.status != 200:
                 body = read_body(response, MAX_BODY, Deadline.after(CALL_TIMEOUT, self._clock))
-                answer = Answer(response.status, response.headers, body)
-                self._remember(_WATCH, path, answer)
+                answer = self._remembered(_WATCH, path, Answer(response.status, response.headers, body))
                 raise self._error("GET", path, answer)
             self._grants.worked(_WATCH, path)
             while chunk := response.read1(256 * 1024):
@@ -309,17 +308,18 @@ class Kube:
             telemetry.KUBE_SECONDS.labels(method, code).observe(self._clock.monotonic() - started)
         return response
 
-    def _remember(self, method: str, path: str, answer: Answer) -> None:
-        """Raises KubeUnavailable for a refusal by RBAC of what it granted before, for a while (rule 16)."""
+    def _remembered(self, method: str, path: str, answer: Answer) -> Answer:
+        """``answer``, which is kept in mind; a refusal of what was granted before may pass, for a while."""
         if 200 <= answer.status < 300:
             self._grants.worked(method, path)
-        elif answer.status == 403:
-            status = parse_status(answer.status, answer.body)
-            if by_rbac(status) and self._grants.refused(method, path):
-                raise KubeUnavailable(f"{method} {path}: 403 {status.said}; it was granted until now")
+        elif answer.status == 403 and by_rbac(parse_status(answer.status, answer.body)):
+            return replace(answer, may_pass=self._grants.refused(method, path))
+        return answer
 
     def _error(self, method: str, path: str, answer: Answer) -> AgentError:
         status = parse_status(answer.status, answer.body)
+        if answer.may_pass:
+            return KubeUnavailable(f"{method} {path}: 403 {status.said}; it was granted until now")
         return error_of(status, f"{method} {path}", target_of(path), retry_after(answer.headers))
 
     def _loaded(self) -> Any:

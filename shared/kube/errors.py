@@ -49,6 +49,10 @@ class Denied(PermanentError):
     """An admission webhook or policy of the cluster's owner refuses it; its words are quoted."""
 
 
+class DeniedForNow(KubeUnavailable):
+    """The same with a code that says something else of the object: a webhook that answers 404 is out of order."""
+
+
 class NotFound(PermanentError):
     """The very object that was asked for does not exist: proved."""
 
@@ -109,6 +113,9 @@ class Target(NamedTuple):
 
 
 _decoder = msgspec.json.Decoder(Status)
+
+_NO_REFUSALS = (401, 404, 408, 409, 410, 425, 429)
+"""Codes by which no admission rule that means to refuse would answer."""
 
 _COLLECTION = re.compile(r"/api/v1/|/apis/[^/]+/[^/]+/")
 
@@ -203,7 +210,7 @@ def error_of(status: Status, what: str, target: Target | None = None, delay: flo
     code = status.code
     message = f"{what}: {code} {status.message or status.reason or 'without a reason'}"
     if 400 <= code < 500 and denier(status.said):
-        return Denied(message)
+        return DeniedForNow(message, delay) if code in _NO_REFUSALS else Denied(message)
     if code == 410:
         return Gone(message)
     if code == 401:

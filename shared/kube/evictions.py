@@ -135,7 +135,7 @@ def outcome_of(answer: Answer, pod: Pod) -> Outcome:
     if code == 429:
         return _too_many(status, answer.headers, pod)
     if code == 403 and status.kind == "Status":
-        return _forbidden(status, pod)
+        return _forbidden(status, pod, answer.may_pass)
     if code >= 500 and _NEVER_EVALUATED in said:
         return Outcome(Verdict.REFUSED, code, f"{said}; leave one of the budgets that select it")
     if code >= 500 or code in (404, 409) or status.kind != "Status":
@@ -154,12 +154,14 @@ def _too_many(status: Status, headers: Mapping[str, str], pod: Pod) -> Outcome:
     return Outcome(Verdict.RETRY, 429, f"the API server throttles: {status.said}", pause, throttled=True)
 
 
-def _forbidden(status: Status, pod: Pod) -> Outcome:
+def _forbidden(status: Status, pod: Pod, may_pass: bool) -> Outcome:
     said = status.said
     if status.has_cause("NamespaceTerminating"):
         if pod.terminating:
             return Outcome(Verdict.TERMINATING, 403, "terminates with its namespace")
         return Outcome(Verdict.RETRY, 403, said, BUDGET_PAUSE)
+    if by_rbac(status) and may_pass:
+        return Outcome(Verdict.RETRY, 403, f"{said}; it was granted until now", 1.0)
     if by_rbac(status):
         return Outcome(Verdict.FORBIDDEN, 403, said)
     if "poddisruptionbudget" in said.lower():

@@ -86,7 +86,7 @@ def test_a_node_that_is_exchanged_just_before_the_patch_is_left_alone(
 
     def exchange() -> None:
         ground.cluster.delete_node(ground.victim)
-        ground.cluster.add_node(ground.victim)
+        ground.cluster.add_node(ground.victim, provider_id="aws:///us-east-1a/i-2")
 
     tasks.kube.just_before("PATCH", f"/nodes/{ground.victim}", exchange)
     labels = {"labels": {"team": "a"}} if task_type == "label_node" else {}

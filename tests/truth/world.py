@@ -209,9 +209,7 @@ class WorldKube(Kube):
         body: Any = None,
         content_type: str = JSON,
     ) -> Answer:
-        answer = self._world.answer(method, path, query or {}, body, content_type)
-        self._remember(method, path, answer)
-        return answer
+        return self._remembered(method, path, self._world.answer(method, path, query or {}, body, content_type))
 
     def lines(
         self, path: str, query: Mapping[str, Any], silence: float, hangup: Hangup | None = None

@@ -108,7 +108,7 @@ class Execution:
         try:
             self._entry.interrupt.check()
             if is_late(task, self._clock.now()):
-                raise OutOfTime("the deadline passed before it could start")
+                raise OutOfTime("" if begun else "the deadline passed before it could start")
             if not self._entry.claim.notes and (rule := self._refusal(task)):
                 return "failed", rule  # Set while it waited. What was begun is not left half done.
             begun = True

@@ -149,7 +149,7 @@ def test_a_node_that_goes_meanwhile_is_all_a_drain_wants(ground: Ground, tasks: 
 
     def replace() -> None:
         ground.cluster.delete_node(ground.victim)
-        ground.cluster.add_node(ground.victim)
+        ground.cluster.add_node(ground.victim, provider_id="aws:///us-east-1a/i-2")
         ground.remove("Pod", name_of(web), gracePeriodSeconds=0)
         ground.bare("of-the-new-node", wait=False)
 
@@ -158,6 +158,21 @@ def test_a_node_that_goes_meanwhile_is_all_a_drain_wants(ground: Ground, tasks: 
     assert result.status == "success"
     assert "is gone, another has its name, and that is all a drain wants" in result.logs
     assert tasks.kube.evictions_of("of-the-new-node") == []
+
+
+@pytest.mark.simulator  # The node is taken away.
+def test_a_node_that_its_kubelet_registers_anew_is_not_gone(ground: Ground, tasks: Tasks) -> None:
+    """Another uid and the same provider id: Central would end a machine whose pods run."""
+    (web,) = ground.replicas("web")
+
+    def register_anew() -> None:
+        ground.cluster.delete_node(ground.victim)
+        ground.cluster.add_node(ground.victim)
+
+    tasks.kube.just_before("POST", f"/{name_of(web)}/eviction", register_anew)
+    result = tasks.do("drain_node", drain(ground, force=True))
+    assert result.status == "failed"
+    assert "was registered anew" in str(result.error)
 
 
 @pytest.mark.simulator  # A kubelet is stopped.
@@ -209,7 +224,7 @@ def test_a_drain_goes_on_only_on_the_node_it_began_on(ground: Ground, start: Sta
     ground.wait_for(lambda: tasks.kube.evictions)
     tasks.close()
     ground.cluster.delete_node(ground.victim)
-    ground.cluster.add_node(ground.victim, labels={MARK: RUN})
+    ground.cluster.add_node(ground.victim, labels={MARK: RUN}, provider_id="aws:///us-east-1a/i-2")
     result = start(queue=tasks.queue).result(task_id)
     assert result.status == "success"
     assert "already gone, another has its name" in result.logs

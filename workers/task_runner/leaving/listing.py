@@ -29,6 +29,7 @@ class Listing:
         while room.since is None:
             if room.broken:
                 raise TaskFailed(f"cannot follow the pods: {room.broken}") from room.broken
+            context.obstacle = room.trouble
             await context.until(WAITS_FOR_NEWS)
         page = await context.patiently("list pods", lambda: self.pods.cached(self.query))
         if page.skipped or not room.takes(page.metadata.resource_version):

@@ -23,6 +23,8 @@ class Room:
         """Whether a list is due: at the beginning, and when the watch began anew."""
         self.broken: PermanentError | None = None
         """Why the pods cannot be followed, if they cannot."""
+        self.trouble = ""
+        """What keeps the watch from beginning, for as long as it may pass."""
         self._wake = wake
         self._removed: set[str] = set()
         self._lock = threading.Lock()
@@ -63,7 +65,12 @@ class Room:
 
     def begins(self, version: str) -> None:
         """Changes after ``version`` come in; what was before has to be listed."""
-        self.since, self.stale, self.broken = version, True, None
+        self.since, self.stale, self.broken, self.trouble = version, True, None, ""
+        self._wake()
+
+    def troubled(self, why: str) -> None:
+        """The watch cannot begin, or go on, now."""
+        self.trouble = why
         self._wake()
 
     def breaks(self, error: PermanentError) -> None:

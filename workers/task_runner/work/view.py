@@ -161,9 +161,8 @@ class _PodWatch:
             except (TemporaryError, PermanentError) as error:
                 pause = pauses.pause(getattr(error, "delay", None))
                 _logger.warning("watching pods is interrupted (%s), again in %.1f s", error, pause)
-                if isinstance(error, PermanentError):
-                    for room in self._view.all_rooms():
-                        room.breaks(error)
+                for room in self._view.all_rooms():
+                    room.breaks(error) if isinstance(error, PermanentError) else room.troubled(str(error))
             self._closed.wait(pause)
 
     def _alive(self) -> None:
