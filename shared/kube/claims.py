@@ -40,7 +40,7 @@ def claimed_devices(kube: Kube) -> dict[str, int]:
     """How many devices of each driver (``gpu.nvidia.com``) are allocated to claims.
 
     Raises:
-        NotFound: the cluster has no such API, or none that we know.
+        NoSuchApi: the cluster has no such API, or none that we know.
         Forbidden: claims may not be listed; the component device-claims allows it.
         Whatever ``Kube.call`` raises.
     """

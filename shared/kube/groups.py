@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.kube.connection import Kube
-from shared.kube.errors import KubeUnavailable, NotFound
+from shared.kube.errors import KubeUnavailable, NoSuchApi
 from shared.kube.objects import Struct
 
 
@@ -26,7 +26,7 @@ def versions_of(kube: Kube, path: str, known: Sequence[str]) -> list[str]:
     """Those of the ``known`` versions that the group at ``path`` (``/apis/metrics.k8s.io``) serves, in their order.
 
     Raises:
-        NotFound: the cluster has no such group, or in none of these versions.
+        NoSuchApi: the cluster has no such group, or in none of these versions.
         KubeUnavailable: the answer is no API group.
         Whatever ``Kube.call`` raises.
     """
@@ -36,5 +36,5 @@ def versions_of(kube: Kube, path: str, known: Sequence[str]) -> list[str]:
         raise KubeUnavailable(f"GET {path}: the answer is no API group: {error}") from error
     both = [version for version in known if version in served]
     if not both:
-        raise NotFound(f"GET {path}: it serves {', '.join(served) or 'nothing'}, we know {tuple(known)}")
+        raise NoSuchApi(f"GET {path}: it serves {', '.join(served) or 'nothing'}, we know {tuple(known)}")
     return both

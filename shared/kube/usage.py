@@ -12,7 +12,7 @@ import msgspec
 from shared.basics.timing import Deadline
 from shared.kube.connection import Kube
 from shared.kube.decoding import Decoder, Undecodable, parts
-from shared.kube.errors import KubeUnavailable, NoSuchApi
+from shared.kube.errors import KubeUnavailable
 from shared.kube.groups import versions_of
 from shared.kube.objects import Meta, Struct
 from shared.kube.quantity import read_quantity

@@ -8,7 +8,7 @@ from shared.basics.errors import AgentError
 from shared.basics.timing import jittered
 from shared.kube.claims import claimed_devices
 from shared.kube.connection import Kube
-from shared.kube.errors import Forbidden, NotFound
+from shared.kube.errors import Forbidden, NoSuchApi
 
 _AGAIN = 300.0
 
@@ -30,7 +30,7 @@ class ClaimedDevices:
         """Ask for it; the seconds until the next time. Whatever goes wrong is nobody's error."""
         try:
             self.latest = claimed_devices(self._kube)
-        except (NotFound, Forbidden) as error:
+        except (NoSuchApi, Forbidden) as error:
             _logger.debug("claimed devices are not counted: %s", error)
             self.latest = None
             return jittered(_ABSENT)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.kube.claims import claimed_devices
-from shared.kube.errors import Forbidden, KubeUnavailable, NotFound
+from shared.kube.errors import Forbidden, KubeUnavailable, NoSuchApi
 from tests.unit.conftest import OddServer, http, kube_of
 
 
@@ -58,14 +58,15 @@ def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_cluster_without_the_api_or_with_none_that_we_know_says_so(tmp_path: Path) -> None:
-    with OddServer(http(404)) as server, pytest.raises(NotFound):
+    with OddServer(http(404)) as server, pytest.raises(NoSuchApi):
         claimed_devices(kube_of(server.url, tmp_path))
-    with OddServer(group("v1alpha2")) as server, pytest.raises(NotFound, match="it serves v1alpha2"):
+    with OddServer(group("v1alpha2")) as server, pytest.raises(NoSuchApi, match="it serves v1alpha2"):
         claimed_devices(kube_of(server.url, tmp_path))
     with OddServer(http(200, b"<html>")) as server, pytest.raises(KubeUnavailable, match="no API group"):
         claimed_devices(kube_of(server.url, tmp_path))
 
 
 def test_who_may_not_list_them_is_told(tmp_path: Path) -> None:
-    with OddServer(group("v1"), http(403)) as server, pytest.raises(Forbidden):
+    refusal = b'{"kind":"Status","reason":"Forbidden","message":"not you"}'
+    with OddServer(group("v1"), http(403, refusal)) as server, pytest.raises(Forbidden):
         claimed_devices(kube_of(server.url, tmp_path))

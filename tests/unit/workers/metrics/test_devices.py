@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from shared.kube.connection import Kube
-from shared.kube.errors import Forbidden, KubeUnavailable, NotFound
+from shared.kube.errors import Forbidden, KubeUnavailable, NoSuchApi
 from workers.metrics import devices
 from workers.metrics.devices import ClaimedDevices
 
@@ -36,7 +36,7 @@ def test_they_are_read_every_few_minutes(claimed: ClaimedDevices, monkeypatch: p
     assert claimed.latest == {"gpu.nvidia.com": 3}
 
 
-@pytest.mark.parametrize("error", [NotFound("no such group"), Forbidden("not listed")])
+@pytest.mark.parametrize("error", [NoSuchApi("no such group"), Forbidden("not listed")])
 def test_a_cluster_without_them_is_asked_seldom(
     claimed: ClaimedDevices, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
