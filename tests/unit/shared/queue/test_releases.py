@@ -31,7 +31,7 @@ from tests.unit.shared.queue.conftest import body, keys, messages
 from tests.unit.workers.event_watcher.conftest import occurrence
 from tests.unit.workers.task_runner.conftest import task
 from workers.event_watcher.checkpoint import Checkpoint
-from workers.task_runner.journal import Journal
+from workers.task_runner.records.journal import Journal
 
 RELEASES = ROOT / "tests" / "data" / "releases"
 PREVIOUS = "0.1.0"
@@ -115,7 +115,7 @@ from datetime import datetime, timezone
 from shared.queue.memory import MemoryQueue
 from shared.queue.store import Store
 from shared.schemas.tasks import TaskResult
-from workers.task_runner.journal import Journal
+from workers.task_runner.records.journal import Journal
 queue = MemoryQueue()
 queue.store.close()
 queue.store = Store(sys.argv[1])
