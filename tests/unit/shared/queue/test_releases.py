@@ -115,7 +115,7 @@ from datetime import datetime, timezone
 from shared.queue.memory import MemoryQueue
 from shared.queue.store import Store
 from shared.schemas.tasks import TaskResult
-from workers.task_runner.records.journal import Journal
+from workers.task_runner.journal import Journal
 queue = MemoryQueue()
 queue.store.close()
 queue.store = Store(sys.argv[1])
