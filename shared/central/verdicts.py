@@ -76,8 +76,7 @@ class NotUnderstood(TemporaryError):
 def error_of(call: str, answer: Answer) -> AgentError | None:
     """The error that ``answer`` to ``call`` stands for, or None for 2xx.
 
-    A 403 speaks about the key on register,
-    heartbeat and tasks only: elsewhere it is some proxy's opinion of one body.
+    A 403 speaks about the key on register, heartbeat and tasks only: elsewhere it is some proxy's opinion of one body.
     """
     status = answer.status
     if 200 <= status < 300:

@@ -7,7 +7,6 @@ import json
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from shared.basics import telemetry
 from shared.basics.errors import AgentError, AuthenticationError, PermanentError, TemporaryError
@@ -17,6 +16,7 @@ from shared.central.client import CentralClient
 from shared.central.verdicts import TooLarge, Unclear
 from shared.queue.client import Queue
 from shared.queue.messages import EVENTS, NOTICES, RESULTS, TOPICS, Leased
+from workers.heartbeat.patience import LAST_PAUSE, PARKED_SECONDS, Next, Patience, bound
 
 LEASE_SECONDS = 120.0
 """Longer than any one delivery takes with its time-outs."""
@@ -37,25 +37,6 @@ EVENTS_PAUSE = 0.5
 _CUT_LOGS = (16 * 1024, 1024)
 """Characters a result's logs are cut to, one after the other, when Central finds it too large."""
 
-PATIENT_TRIES = 5
-PARKED_SECONDS = 300.0
-"""A message that failed so often while others go through is set aside for a while, so as not to block them."""
-
-GIVE_UP_SECONDS = 3600.0
-"""A message that something before Central refuses for so long, while others of its kind go, is given up after all."""
-
-LAST_PAUSE = 2.0
-"""Seconds until a message that fails is tried again when all that is left are the last deliveries."""
-
-LAST_FAILURES = 3
-"""Failures in a row after which these pause: it is not one message, and ten thousand would be a storm."""
-
-FIRST_ASIDE, LONGEST_ASIDE = 10.0, 60.0
-"""Seconds a topic is set aside when the next message fails as well, doubling: it is its call that does not work."""
-
-REMEMBERED = 1000
-"""Messages of which something is remembered: that they failed, or that Central has them."""
-
 _logger = logging.getLogger(__name__)
 
 
@@ -70,32 +51,10 @@ class Delivery:
         self._cluster_id = cluster_id
         self._taken: dict[tuple[int, str], None] = {}
         """Ids and keys of what Central took and the queue, being away, was not told: they are not sent again."""
-        self._failures: dict[str, tuple[int, float]] = {}
-        """How often a message failed, and when it first did (monotonic)."""
-        self._aside: dict[str, tuple[float, float]] = {}
-        """Topics of which a message was parked and none went since: not before when (monotonic), the last pause."""
-        self._parked: dict[int, str] = {}
-        """Ids and topics of parked messages of whose kind none went meanwhile: the next that goes frees them."""
-        self._went: dict[str, float] = {}
-        """When a delivery of a topic last succeeded (monotonic)."""
-        self._forgiven = False
-        """Whether to count failures anew; said by another thread, so done by this one."""
         self._hurried = False
-        self._end: Deadline | None = None
-        """When the last deliveries must be over."""
-        self._failures_in_a_row = 0
-        self._answered = clock.monotonic()
-        """When Central last took a call that is no delivery (monotonic)."""
+        self.patience = Patience(clock)
         self._unconfirmed: list[str] = []
         """Keys of the batch that failed last: it may have arrived, so it is sent again as it was, by the same key."""
-
-    def central_answered(self) -> None:
-        """Central took another call: what has failed since before that is at fault itself."""
-        self._answered = self._clock.monotonic()
-
-    def central_failed(self) -> None:
-        """Central did not take another call either: what failed so far need not be at fault itself."""
-        self._forgiven = True
 
     def hurry(self) -> None:
         """End what another thread delivers, after the present call, for which Central gets no more time."""
@@ -105,9 +64,7 @@ class Delivery:
     def last_chance(self, end: Deadline) -> None:
         """Everything is tried until the ``end``, whatever was set aside, and no failure holds up what is behind it."""
         self._hurried = False
-        self._failures_in_a_row = 0
-        self._end = end
-        self._aside.clear()
+        self.patience.last_chance()
         self._client.finish_by(end)
         try:
             self._queue.release_all()
@@ -124,7 +81,7 @@ class Delivery:
             TemporaryError, AuthenticationError: Central does not take it now; everything is queued again.
         """
         gathering = self._gathering_until - self._clock.monotonic()
-        topics = [topic for topic in TOPICS if not self._is_aside(topic)]
+        topics = [topic for topic in TOPICS if not self.patience.is_aside(topic)]
         if wait and gathering > 0.0 and EVENTS in topics:
             topics.remove(EVENTS)
             wait = min(wait, gathering)
@@ -136,7 +93,7 @@ class Delivery:
             undelivered = {message.id for message in waiting}
             pending = deque[Sequence[Leased]](_batches(waiting, self._unconfirmed))
             end = Deadline.after(within, self._clock)
-            while pending and not end.expired and not self._hurried and not self._is_aside(pending[0][0].topic):
+            while pending and not end.expired and not self._hurried and not self.patience.is_aside(pending[0][0].topic):
                 batch = pending.popleft()
                 parts = self._deliver(batch)
                 pending.extendleft(reversed(parts))
@@ -159,7 +116,7 @@ class Delivery:
     def _acknowledge(self, batch: Sequence[Leased]) -> None:
         keys = [(message.id, message.key) for message in batch]
         self._taken.update(dict.fromkeys(keys))
-        _bound(self._taken)
+        bound(self._taken)
         self._queue.ack([message.id for message in batch])
         for key in keys:
             self._taken.pop(key, None)
@@ -181,20 +138,11 @@ class Delivery:
         except Exception as error:  # A bug of ours in one message must not hold up those behind it.
             _logger.exception("cannot send %s", batch[0].key)
             return self._set_back(batch, TemporaryError(f"{type(error).__name__}: {error}"))
-        self._failures_in_a_row = 0
         telemetry.DELIVERIES.labels(topic, "delivered").inc(len(batch))
         self._acknowledge(batch)
-        self._forget_failures(batch)
-        self._free_parked(topic)
-        return []
-
-    def _free_parked(self, topic: str) -> None:
-        """One of the kind went, so it is not the call that does not work: what was parked for that is tried again."""
-        self._went[topic] = self._clock.monotonic()
-        if freed := [id_ for id_, parked in self._parked.items() if parked == topic]:
-            for id_ in freed:
-                del self._parked[id_]
+        if freed := self.patience.went(topic, [message.key for message in batch]):
             self._queue.release(freed)
+        return []
 
     def _send(self, batch: Sequence[Leased]) -> None:
         first = batch[0]
@@ -228,85 +176,39 @@ class Delivery:
         _logger.error("Central refuses %d of %s for good (%s): %s", len(batch), topic, keys, error)
         telemetry.DEAD_LETTERS.labels(topic).inc(len(batch))
         self._queue.bury([message.id for message in batch], str(error))
-        self._forget_failures(batch)
-
-    def _forget_failures(self, batch: Sequence[Leased]) -> None:
-        self._aside.pop(batch[0].topic, None)
-        for message in batch:
-            self._failures.pop(message.key, None)
+        self.patience.forget(topic, [message.key for message in batch])
 
     def _set_back(self, batch: Sequence[Leased], error: TemporaryError | AuthenticationError) -> list[Sequence[Leased]]:
-        """Queue the batch again and report the failure; when it fails where others pass, park it, or the parts to send.
-
-        When the next one fails likewise, the topic is set aside, and so is one message with each further try.
+        """Do with a batch that failed what patience says; the parts to send instead.
 
         Raises:
-            TemporaryError, AuthenticationError: ``error``, unless the batch was dealt with.
+            TemporaryError, AuthenticationError: ``error``, when all is to wait.
         """
-        now, topic = self._clock.monotonic(), batch[0].topic
+        topic, ids = batch[0].topic, [message.id for message in batch]
         telemetry.DELIVERIES.labels(topic, "retried").inc()
-        if self._end is not None:
-            self._put_off(batch, error)
-            return []
         self._unconfirmed = [message.key for message in batch]
-        if self._forgiven:
-            self._forgiven = False
-            self._failures.clear()
-            self._aside.clear()
-        for message in batch:
-            times, since = self._failures.get(message.key, (0, now))
-            self._failures[message.key] = (times + 1, since)
-        times, since = max(self._failures[message.key] for message in batch)
-        _bound(self._failures)
-        stuck = times >= PATIENT_TRIES and self._answered > since
-        if stuck and len(batch) > 1:  # One of them may be at fault, such as by a word that some firewall dislikes.
+        step = self.patience.failed(topic, [(message.id, message.key) for message in batch], error)
+        if step is Next.WAIT:
+            raise error
+        if step is Next.HALVE:
             return _halves(batch, error)
-        others_go = self._went.get(topic, float("-inf")) > since
-        if stuck and others_go and isinstance(error, Unclear) and now - since >= GIVE_UP_SECONDS:
+        if step is Next.GIVE_UP:
             self._bury(batch, error)
-            return []
-        if not stuck and topic not in self._aside:
-            raise error
-        self._park(batch, error, others_go)
-        _, pause = self._aside.setdefault(topic, (now, 0.0))
-        if not stuck or pause:  # It is not that message alone.
-            pause = min(LONGEST_ASIDE, 2.0 * pause or FIRST_ASIDE)
-            self._aside[topic] = (now + max(pause, getattr(error, "delay", None) or 0.0), pause)
-            _logger.warning("Central takes heartbeats and no %s; going on with the others for %d s", topic, pause)
+        elif step is Next.PUT_OFF:
+            _logger.warning("cannot send %s at the end: %s", batch[0].key, error)
+            self._queue.release(ids, LAST_PAUSE)
+        else:
+            _logger.warning("parking %d of %s for %d s: %s", len(batch), topic, PARKED_SECONDS, error)
+            self._queue.release(ids, PARKED_SECONDS)
+            if self.patience.is_aside(topic):
+                _logger.warning("Central takes heartbeats and no %s; going on with the others for a while", topic)
         return []
-
-    def _put_off(self, batch: Sequence[Leased], error: TemporaryError | AuthenticationError) -> None:
-        """Let the others have their last try before this batch has another."""
-        _logger.warning("cannot send %s at the end: %s", batch[0].key, error)
-        self._queue.release([message.id for message in batch], LAST_PAUSE)
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row == LAST_FAILURES:
-            self._failures_in_a_row = 0
-            raise error
-
-    def _park(self, batch: Sequence[Leased], error: AgentError, others_go: bool) -> None:
-        _logger.warning("parking %d of %s for %d s: %s", len(batch), batch[0].topic, PARKED_SECONDS, error)
-        ids = [message.id for message in batch]
-        self._queue.release(ids, PARKED_SECONDS)
-        if not others_go:
-            self._parked.update(dict.fromkeys(ids, batch[0].topic))
-            _bound(self._parked)
-
-    def _is_aside(self, topic: str) -> bool:
-        not_before, _ = self._aside.get(topic, (0.0, 0.0))
-        return self._clock.monotonic() < not_before
 
 
 def _halves(batch: Sequence[Leased], why: AgentError) -> list[Sequence[Leased]]:
     _logger.info("%s; sending the batch in halves", why)
     half = len(batch) // 2
     return [batch[:half], batch[half:]]
-
-
-def _bound(remembered: dict[Any, Any]) -> None:
-    """Forget the oldest: of what the queue dropped meanwhile one would never hear again."""
-    while len(remembered) > REMEMBERED:
-        del remembered[next(iter(remembered))]
 
 
 def _batches(leased: Sequence[Leased], unconfirmed: Sequence[str]) -> Iterator[list[Leased]]:

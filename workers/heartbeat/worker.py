@@ -142,9 +142,9 @@ class HeartbeatWorker(Worker):
         try:
             self._call(self._client.heartbeat, self._heartbeat("healthy").to_json())
         except AgentError:
-            self._delivery.central_failed()
+            self._delivery.patience.central_failed()
             raise
-        self._delivery.central_answered()
+        self._delivery.patience.central_answered()
         clear_refusal(self._process.queue, "heartbeat")
         return jittered(self._process.settings.central.heartbeat_seconds)
 

@@ -43,18 +43,14 @@ from workers.health.http import CONCURRENT, REQUEST_SECONDS
 from workers.health.rules import SILENCE as WORKER_SILENCE
 from workers.health.rules import START_ALLOWANCE
 from workers.health.worker import CONFIRM, FORGIVE, LATE_LOOK
-from workers.heartbeat.delivery import (
-    BATCH_BYTES,
-    BATCH_MESSAGES,
-    EVENTS_PAUSE,
+from workers.heartbeat.delivery import BATCH_BYTES, BATCH_MESSAGES, EVENTS_PAUSE, LEASE_SECONDS, PASS_SECONDS
+from workers.heartbeat.patience import (
     FIRST_ASIDE,
     GIVE_UP_SECONDS,
     LAST_FAILURES,
     LAST_PAUSE,
-    LEASE_SECONDS,
     LONGEST_ASIDE,
     PARKED_SECONDS,
-    PASS_SECONDS,
     PATIENT_TRIES,
 )
 from workers.heartbeat.worker import _CLOSE_SECONDS, _FLUSH_SECONDS, _UNDER_WAY_SECONDS
@@ -118,7 +114,7 @@ WAITING = Limits().messages
         ("a call that is under way when the pod stops", f"{_UNDER_WAY_SECONDS:g} s"),
         (
             "a message that fails at the end",
-            f"tried again after {LAST_PAUSE:g} s, with a pause after {LAST_FAILURES} in a row",
+            f"tried again after {LAST_PAUSE:g} s; after {LAST_FAILURES} in a row its kind is",
         ),
         (
             "a message that something before Central refuses",

@@ -26,18 +26,8 @@ from tests.unit.conftest import NOON, FakeClock, counted
 from tests.unit.shared.queue.conftest import RunningBroker
 from tests.unit.workers.event_watcher.conftest import occurrence
 from tests.unit.workers.metrics.conftest import empty_sample
-from workers.heartbeat.delivery import (
-    BATCH_BYTES,
-    BATCH_MESSAGES,
-    EVENTS_PAUSE,
-    FIRST_ASIDE,
-    LONGEST_ASIDE,
-    PARKED_SECONDS,
-    PASS_SECONDS,
-    PATIENT_TRIES,
-    REMEMBERED,
-    Delivery,
-)
+from workers.heartbeat.delivery import BATCH_BYTES, BATCH_MESSAGES, EVENTS_PAUSE, PASS_SECONDS, Delivery
+from workers.heartbeat.patience import FIRST_ASIDE, LONGEST_ASIDE, PARKED_SECONDS, PATIENT_TRIES, REMEMBERED
 
 
 class Outbox:
@@ -241,7 +231,7 @@ def test_what_something_before_central_refuses_is_not_lost(
     central.fault("*", status=status, **PAGE)
     for _ in range(10):
         fail(outbox, 1)
-        outbox.delivery.central_failed()
+        outbox.delivery.patience.central_failed()
         clock.advance(6)
     central.faults.clear()
     outbox.deliver_all()
@@ -494,7 +484,7 @@ def test_one_message_that_keeps_failing_is_set_aside_so_that_others_go(
     fail(outbox, PATIENT_TRIES - 1)
     outbox.put_events("e1")
     clock.advance(1)
-    outbox.delivery.central_answered()
+    outbox.delivery.patience.central_answered()
     assert outbox.deliver() is True, "parked, so no error"
     outbox.deliver_all()
     assert outbox.event_batches() == [["e1"]]
@@ -524,7 +514,7 @@ class Hours:
     def pass_until(self, end: float) -> None:
         while self.now < end:
             if self._clock.monotonic() >= self._next_beat:
-                self._outbox.delivery.central_answered()
+                self._outbox.delivery.patience.central_answered()
                 self._next_beat += 30
             try:
                 self._clock.advance(0 if self._outbox.deliver() else 1)
@@ -686,7 +676,7 @@ def test_what_is_remembered_of_failures_is_bounded(central: Central, outbox: Out
         with pytest.raises(TemporaryError):
             outbox.delivery._deliver([message])
         outbox.queue.ack([message.id])
-    assert len(outbox.delivery._failures) == REMEMBERED
+    assert len(outbox.delivery.patience._failures) == REMEMBERED
 
 
 def test_what_is_gone_is_forgotten(central: Central, outbox: Outbox) -> None:
@@ -695,4 +685,4 @@ def test_what_is_gone_is_forgotten(central: Central, outbox: Outbox) -> None:
     fail(outbox, 1)
     central.fault("result", status=400, times=1)
     outbox.deliver()
-    assert outbox.delivery._failures == {}
+    assert outbox.delivery.patience._failures == {}

@@ -16,7 +16,7 @@ from tests.unit.workers.event_watcher.conftest import occurrence
 from tests.unit.workers.heartbeat.conftest import Uplink, result
 from tests.unit.workers.metrics.conftest import empty_sample
 from workers.heartbeat import worker as worker_module
-from workers.heartbeat.delivery import PATIENT_TRIES
+from workers.heartbeat.patience import PATIENT_TRIES
 
 
 def fill(uplink: Uplink) -> None:
@@ -76,6 +76,15 @@ def test_what_fails_holds_up_nothing_and_is_said(
     counts = ", ".join(f"{stay.get(topic, 0)} {topic}" for topic in TOPICS)
     assert f"messages are left undelivered: {counts}" in caplog.text
     assert uplink.calls()[-1] == "deregister"
+
+
+def test_many_of_one_kind_that_fail_are_in_no_other_kinds_way(central: Central, uplink: Uplink) -> None:
+    central.fault("result", status=500)
+    uplink.queue.put("results", [(f"t{number}", result(f"t{number}")) for number in range(300)])
+    uplink.queue.put("events", [("e1", occurrence("e1").to_json())])
+    uplink.queue.put("metrics", [("s1", empty_sample().to_json())])
+    uplink.worker.close(pod_stopping=True)
+    assert left(uplink) == {"results": 300}
 
 
 def test_a_central_that_returns_within_the_stop_time_gets_all(central: Central, uplink: Uplink) -> None:

@@ -20,7 +20,8 @@ from tests.unit.conftest import FakeClock, counted, process_of
 from tests.unit.workers.conftest import FakeSupervisord
 from tests.unit.workers.event_watcher.conftest import occurrence
 from tests.unit.workers.heartbeat.conftest import FACTS, HEALTHY, Uplink, result
-from workers.heartbeat.delivery import PATIENT_TRIES, Delivery
+from workers.heartbeat.delivery import Delivery
+from workers.heartbeat.patience import PATIENT_TRIES
 from workers.heartbeat.worker import HeartbeatWorker
 
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*socket:pytest.PytestUnraisableExceptionWarning")
