@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.container.bundle import K8S, fill_in, helm, kubectl, one, render
+from tests.sim.agent import ROOT
 
 _ACCOUNT = "system:serviceaccount:kube-system:cloudoptim-agent"
 _GRANTING = ("pod-labels", "forced-delete", "volume-wait", "kubernetes-events", "device-claims")
@@ -138,4 +140,7 @@ def test_leaving_a_component_out_takes_its_rights_back(tmp_path: Path) -> None:
     assert not any(may(verb, kind) for verb in ("get", "list") for kind in ("secrets", "configmaps"))
     assert may("create", "pods/eviction")
     assert may("patch", "nodes")
+    page = (ROOT / "docs" / "operations.md").read_text().replace("\\\n", " ")
+    (documented,) = re.findall(r"^\$ kubectl (auth can-i .*)$", page, re.MULTILINE)
+    assert kubectl(*documented.split()).stdout.strip() == "yes"
     kubectl("delete", "-k", plain)

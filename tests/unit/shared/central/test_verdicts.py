@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.utils import format_datetime
 
 import pytest
@@ -23,6 +24,7 @@ from shared.central.verdicts import (
     error_of,
     retry_after,
 )
+from tests.sim.agent import ROOT
 from tests.unit.conftest import NOON, FakeClock
 
 CALLS = ("tasks", "result", "metrics", "events", "heartbeat", "register", "deregister", "prices", "stream")
@@ -217,3 +219,26 @@ def test_every_status_has_one_meaning(call: str, status: int) -> None:
     error = error_of(call, Answer(status))
     assert (error is None) == (200 <= status < 300)
     assert error is None or isinstance(error, (TemporaryError, PermanentError, AuthenticationError))
+
+
+def test_the_table_of_the_documentation_is_what_the_agent_does() -> None:
+    """docs/central-api.md, call by call."""
+    page = (ROOT / "docs" / "central-api.md").read_text()
+    head, rows = re.findall(r"^(\| \| tasks .*)\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)[0]
+    calls = [cell.strip().split(", ") for cell in head.strip("|").split("|")[1:]]
+    means: dict[str, type[AgentError]] = {
+        "key": AuthenticationError,
+        "refused": PermanentError,
+        "absent": NotOffered,
+        "large": TooLarge,
+        "again": TemporaryError,
+    }
+    seen = 0
+    for row in rows.splitlines():
+        statuses, *cells = (cell.strip() for cell in row.strip("|").split("|"))
+        for status in map(int, statuses.split(", ")):
+            for names, cell in zip(calls, cells, strict=True):
+                for call in names:
+                    assert type(error_of(call, Answer(status))) is means[cell], f"{status} to {call}"
+                    seen += 1
+    assert seen > 100
