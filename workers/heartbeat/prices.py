@@ -30,6 +30,9 @@ DAY = 86_400.0
 _LOOK = 30.0
 """Seconds between two looks whether there are new types."""
 
+_FIRST_LOOK = 2.0
+"""And until it is known what there is: from then on samples are as right as they can be."""
+
 _AFTER_FAILURE = 900.0
 
 _AZURE_SECONDS = 120.0
@@ -57,7 +60,7 @@ class PriceKeeper:
         if self._azure is not None:
             of_azure = (name.partition("/")[2] for name in wanted if name.startswith("azure/"))
             self._keep_up(LIVE, _first(of_azure), self._ask_azure)
-        return jittered(_LOOK)
+        return jittered(_LOOK if wanted else _FIRST_LOOK)
 
     def _keep_up(self, whose: str, names: list[str], ask: Callable[[list[str], Record], Record]) -> None:
         """Renew the answer about ``names`` if it is due."""
