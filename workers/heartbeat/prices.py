@@ -33,6 +33,9 @@ _LOOK = 30.0
 _FIRST_LOOK = 2.0
 """And until it is known what there is: from then on samples are as right as they can be."""
 
+_AFTER_SUCCESS = 120.0
+"""However many types are new, one after the other."""
+
 _AFTER_FAILURE = 900.0
 
 _AZURE_SECONDS = 120.0
@@ -70,6 +73,8 @@ class PriceKeeper:
         kept, now = self._kept(whose), self._process.clock.now().timestamp()
         if not is_due(kept, names, now):
             return
+        if not is_due(kept, [], now):
+            names = _first([*names, *kept["asked_for"]])  # Types that come and go are not new each time.
         try:
             answer = ask(names, kept)
         except NotOffered:
@@ -81,6 +86,7 @@ class PriceKeeper:
         else:
             record = {"asked_at": now, "asked_for": names, **answer}
             self._process.queue.set_state({PRICES + whose: record}, durable=True)
+            self._pause(whose, _AFTER_SUCCESS)
 
     def _ask_central(self, types: list[str], kept: Record) -> Record:
         etag = kept.get("etag", "") if kept.get("asked_for") == types else ""

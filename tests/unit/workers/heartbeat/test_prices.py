@@ -102,16 +102,28 @@ def test_it_is_asked_once_a_day_and_for_new_types(asking: Asking) -> None:
     for _ in range(3):
         asking.keeper.look()
     assert asking.asked() == 1
-    asking.want("aws/eu-west-1/m5.large", "aws/eu-west-1/c5.large")
+    asking.clock.advance(180)
+    asking.want("aws/eu-west-1/c5.large")
     asking.keeper.look()
     assert asking.asked() == 2
     assert asking.quotes()[0] == {"eu-west-1/m5.large": 0.06, "c5.large": 0.05}
-    asking.want("aws/eu-west-1/c5.large")
+    asking.clock.advance(180)
+    asking.want("aws/eu-west-1/m5.large")
     asking.keeper.look()
-    assert asking.asked() == 2, "one type fewer is no news"
+    assert asking.asked() == 2, "a type that comes back is no news"
     asking.clock.advance(DAY + 1)
     asking.keeper.look()
     assert asking.asked() == 3
+    assert asking.kept()["asked_for"] == ["m5.large"], "what is not there any more is left out"
+
+
+def test_new_types_one_after_the_other_are_asked_for_together(asking: Asking) -> None:
+    asking.central.prices = [LARGE, OTHER]
+    for number in range(20):
+        asking.want(*(f"aws/eu-west-1/t{known}.large" for known in range(number + 1)))
+        asking.keeper.look()
+        asking.clock.advance(20)
+    assert 3 <= asking.asked() <= 5
 
 
 def test_an_answer_that_still_holds_is_not_sent_again(asking: Asking) -> None:
