@@ -223,7 +223,7 @@ def test_a_pod_is_evicted_and_awaited(ground: Ground, tasks: Tasks) -> None:
     result = tasks.do("delete_pod", about(ground, "web", grace_period=12))
     assert result.status == "success"
     assert result.logs.endswith(f"pod {ground.namespace}/web (uid {uid_of(pod)}) is gone from node {ground.victim}")
-    assert ground.pod("web") is None
+    assert not ground.lives("web")
     (eviction,) = tasks.kube.writes
     assert eviction.options == {"gracePeriodSeconds": 12, "preconditions": {"uid": uid_of(pod)}}
 

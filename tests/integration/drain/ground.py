@@ -246,12 +246,20 @@ class Ground:
         found: Object | None = self.found(self.pod_path(name, namespace))
         return found
 
+    def lives(self, name: str, namespace: str | None = None) -> bool:
+        """Whether the pod is there and has not ended: a kubelet says the end some moments before the object goes."""
+        pod = self.pod(name, namespace)
+        return pod is not None and not _is_over(pod)
+
     def pods(self, app: str | None = None, node: str | None = None) -> list[Object]:
+        """The pods that have not ended."""
         items = self.get(COLLECTIONS["Pod"].format(self.namespace))["items"]
         return [
             pod
             for pod in items
-            if app in (None, pod["metadata"]["labels"].get("app")) and node in (None, pod["spec"].get("nodeName"))
+            if app in (None, pod["metadata"]["labels"].get("app"))
+            and node in (None, pod["spec"].get("nodeName"))
+            and not _is_over(pod)
         ]
 
     def staying(self, *pods: Object) -> list[str]:
@@ -309,6 +317,10 @@ class Ground:
             self.wait_for(lambda: not self.get(path)["items"])  # noqa: B023 - called at once
         for node in (self.victim, self.haven):
             self.uncordon(node)
+
+
+def _is_over(pod: Object) -> bool:
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
 
 
 def _as_wanted(pod: Object | None, options: Object) -> bool:

@@ -177,7 +177,7 @@ def test_rule_26_and_for_a_pod(ground: Ground, tasks: Tasks, task_type: str, bod
     ground.cluster.fail(**answered(body, verb="get", resource="pods", name=name_of(web)))
     result = tasks.do(task_type, of_pod(ground, web))
     assert result.status == "success"
-    assert ground.pod(name_of(web)) is None
+    assert not ground.lives(name_of(web))
     assert [exchange.answer.status for exchange in tasks.kube.evictions_of(name_of(web))] == [201]
 
 
@@ -190,7 +190,7 @@ def test_rule_26_and_for_an_eviction(ground: Ground, tasks: Tasks, task_type: st
     ground.cluster.fail(**answered(body, subresource="eviction"))
     result = tasks.do(task_type, drain(ground) if task_type == "drain_node" else of_pod(ground, web))
     assert result.status == "success"
-    assert ground.pod(name_of(web)) is None
+    assert not ground.lives(name_of(web))
     assert [exchange.answer.status for exchange in tasks.kube.evictions_of(name_of(web))] == [404, 201]
 
 
@@ -221,7 +221,7 @@ def test_rule_12_a_budget_that_went_under_an_eviction_is_not_the_pod(
     assert result.status == "success"
     answers = [json.loads(exchange.answer.body).get("message", "") for exchange in tasks.kube.evictions]
     assert 'poddisruptionbudgets.policy "guard" not found' in answers
-    assert ground.pod(name_of(web)) is None
+    assert not ground.lives(name_of(web))
 
 
 def test_rule_12_budgets_that_come_and_go_keep_nobody(ground: Ground, tasks: Tasks) -> None:
@@ -261,7 +261,7 @@ def test_rule_11_an_eviction_that_was_made_a_dry_run_is_asked_for_again(
     result = tasks.do(task_type, drain(ground) if task_type == "drain_node" else of_pod(ground, web))
     assert result.status == "success"
     assert len(tasks.kube.evictions_of(name_of(web))) == 3
-    assert ground.pod(name_of(web)) is None
+    assert not ground.lives(name_of(web))
 
 
 # -- rule 27: static pods -----------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def test_rule_27_an_owner_called_node_of_another_group_makes_no_static_pod(groun
     owner = {"apiVersion": "example.com/v1", "kind": "Node", "name": "n", "uid": "u-1", "controller": True}
     ground.bare("web", owner=owner)
     assert tasks.do("drain_node", drain(ground, force=True)).status == "success"
-    assert ground.pod("web") is None
+    assert not ground.lives("web")
 
 
 def test_rule_27_nor_does_a_node_that_is_not_the_controller(ground: Ground, tasks: Tasks) -> None:
@@ -295,7 +295,7 @@ def test_rule_27_nor_does_a_node_that_is_not_the_controller(ground: Ground, task
     owners = [*web["metadata"]["ownerReferences"], owner]
     ground.patch(ground.pod_path(name_of(web)), {"metadata": {"ownerReferences": owners}})
     assert tasks.do("drain_node", drain(ground)).status == "success"
-    assert ground.pod(name_of(web)) is None
+    assert not ground.lives(name_of(web))
 
 
 # -- with an answer that is one -----------------------------------------------------------------------

@@ -214,7 +214,7 @@ def test_rule_05_a_daemonsets_orphan_goes_only_with_force(ground: Ground, tasks:
     assert refused.error is not None
     assert "orphan: its DaemonSet gone is gone; force evicts it" in refused.error
     assert tasks.do("drain_node", drain(ground, force=True)).status == "success"
-    assert ground.pod("orphan") is None
+    assert not ground.lives("orphan")
 
 
 def test_rule_06_emptydir_data_is_lost_by_default_and_that_is_said(ground: Ground, tasks: Tasks) -> None:
@@ -234,7 +234,7 @@ def test_rule_06_a_pod_without_a_controller_goes_only_with_force(ground: Ground,
     assert tasks.do("drain_node", drain(ground)).status == "failed"
     assert ground.pod("loner") is not None
     assert tasks.do("drain_node", drain(ground, force=True)).status == "success"
-    assert ground.pod("loner") is None
+    assert not ground.lives("loner")
 
 
 def test_rule_07_the_agents_own_pod_goes_last_when_its_result_is_delivered(ground: Ground, start: Start) -> None:
@@ -582,7 +582,7 @@ def test_rule_18_the_end_is_seen_although_watches_break(ground: Ground, tasks: T
 
 def test_rule_19_a_pod_that_never_ends_is_stuck_and_its_finalizers_are_named(ground: Ground, tasks: Tasks) -> None:
     (web,) = ground.replicas("web", stuck=True, never_ends=True)
-    result = tasks.do("drain_node", drain(ground, grace_period=1), seconds=110)
+    result = tasks.do("drain_node", drain(ground, grace_period=1), seconds=300)
     ground.release(name_of(web))
     assert result.status == "timeout"
     left = next(line for line in result.logs.splitlines() if "left: " in line)
