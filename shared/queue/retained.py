@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from bisect import bisect_left, insort
 from collections import deque
@@ -17,6 +18,8 @@ from shared.queue.messages import NULL, Entry
 from shared.queue.spool import Spool
 
 _REMOVALS_KEPT = 1000
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,9 @@ class Retained:
         known = self._kept
         self.restore({key: kept for key, kept in known.items() if not kept.durable})
         for key, value, set_at in durable:
+            if not _is_json(value):  # One record that was damaged must not keep all others from being read.
+                _logger.error("the record %s of the spool is damaged, it is left out: %r", key, bytes(value)[:40])
+                continue
             before = known.get(key)
             if before is not None and before.durable and before.value == msgspec.Raw(value):
                 # Watchers are not woken for what did not change.
@@ -167,3 +173,11 @@ class Retained:
             oldest = self._removed.popleft()
             if oldest in self._kept and self._kept[oldest].value == NULL:
                 self._forget(oldest)
+
+
+def _is_json(value: bytes) -> bool:
+    try:
+        msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

@@ -358,6 +358,24 @@ def test_a_spool_without_its_tables_is_set_aside(store: Store, spool: Path, cloc
     assert Path(f"{spool}.corrupt").exists()
 
 
+def test_a_damaged_record_hides_no_other(
+    store: Store, spool: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes into an answer as it is: none of those that read the journal could read anything."""
+    store.set_state({f"task/{number}": raw(number) for number in range(3)}, durable=True)
+    store.commit()
+    store.close()
+    with contextlib.closing(sqlite3.connect(spool)) as db:
+        db.execute("UPDATE state SET value = x'7b00ff' WHERE key = 'task/1'")
+        db.commit()
+    again = Store(spool, clock=clock)
+    assert state(again) == {"task/0": 0, "task/2": 2}
+    assert "the record task/1 of the spool is damaged" in caplog.text
+    again.set_state({"task/1": raw("new")}, durable=True)
+    assert state(again)["task/1"] == "new"
+    again.close()
+
+
 def test_setting_aside_takes_all_parts_and_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     path = tmp_path / "spool"
     for suffix in ("", "-wal", "-shm"):
