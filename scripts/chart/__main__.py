@@ -38,7 +38,15 @@ def files() -> dict[str, str]:
     }
     for name, text in templates(bare).items():
         made[f"chart/templates/{name}"] = text
+    made["chart/templates/_mounted.tpl"] = mounted(_pod(bare))
     return made
+
+
+def mounted(pod: Object) -> str:
+    """The keys of the ConfigMap that the agent reads anew while it runs: their changes restart nothing."""
+    (guards,) = (volume for volume in pod["volumes"] if volume["name"] == "guards")
+    keys = " ".join(f'"{item["key"]}"' for item in guards["configMap"]["items"])
+    return f'{_HEAD}{{{{- define "cloudoptim-agent.unmounted" -}}}}\n{{{{ omit . {keys} | toJson }}}}\n{{{{- end }}}}\n'
 
 
 def templates(bare: list[Object]) -> dict[str, str]:

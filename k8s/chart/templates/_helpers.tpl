@@ -34,8 +34,7 @@ app: cloudoptim-agent
 {{- end }}
 {{- end }}
 
-{{- /* Settings are read at the start, so a change of theirs restarts the pod; tasks-paused needs no restart. */}}
+{{- /* Settings are read at the start, so a change of theirs restarts the pod; what is mounted is read anew. */}}
 {{- define "cloudoptim-agent.checksum" -}}
-{{- $config := omit (include "cloudoptim-agent.config" . | fromYaml) "tasks-paused" }}
-checksum/config: {{ toJson $config | sha256sum }}
+checksum/config: {{ include "cloudoptim-agent.config" . | fromYaml | include "cloudoptim-agent.unmounted" | sha256sum }}
 {{- end }}

@@ -15,6 +15,7 @@ import yaml
 
 from scripts.chart.__main__ import PLACEHOLDERS, files
 from scripts.chart.values import camel
+from shared.config.limits import KEYS
 from tests.container.bundle import K8S, Object, fill_in, one, render
 from tests.sim.agent import ROOT
 from tests.sim.kube.cluster import Cluster
@@ -164,13 +165,15 @@ def test_a_namespace_can_be_said_for_tools_that_render_without_one(tmp_path: Pat
     assert {each["metadata"].get("namespace") for each in objects} == {None, "cloudoptim"}
 
 
-def test_a_changed_setting_restarts_the_pod_and_a_pause_does_not(tmp_path: Path, run: Run) -> None:
+def test_a_changed_setting_restarts_the_pod_and_a_changed_limit_does_not(tmp_path: Path, run: Run) -> None:
     def checksum(**settings: str) -> str:
         objects = templated(run, tmp_path, {"config": settings})
         return str(one(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/config"])
 
     assert checksum() != checksum(**{"log-level": "DEBUG"})
-    assert checksum() == checksum(**{"tasks-paused": "true"})
+    assert checksum() == checksum(**{"tasks-paused": "true", "max-drains-per-hour": "3"})
+    mounted = (CHART / "templates" / "_mounted.tpl").read_text()
+    assert [key for key in KEYS if f'"{key}"' not in mounted] == []
 
 
 @pytest.mark.parametrize(
