@@ -25,7 +25,7 @@ from tests.unit.conftest import FakeClock
 from tests.unit.workers.event_watcher.conftest import occurrence
 from tests.unit.workers.heartbeat.conftest import Uplink, result
 from tests.unit.workers.metrics.conftest import empty_sample
-from workers.heartbeat.worker import _FLUSH_SECONDS
+from workers.heartbeat.goodbye import FLUSH_SECONDS
 
 QUARTER = 900.0
 STOPS = 100
@@ -118,7 +118,7 @@ class BadQuarter:
 
     def works_for(self, seconds: float) -> bool:
         """Whether Central works for the last so many ``seconds`` of a stop that begins now."""
-        begin, end = self.now + _FLUSH_SECONDS - seconds, self.now + _FLUSH_SECONDS
+        begin, end = self.now + FLUSH_SECONDS - seconds, self.now + FLUSH_SECONDS
         return not any(
             first < end and last > begin for first, last, fault in self._episodes if fault.call != "heartbeat"
         )

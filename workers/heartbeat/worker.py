@@ -21,6 +21,7 @@ from shared.process.state import CLUSTER, HEALTH, REGISTRATION
 from shared.queue.client import value
 from shared.schemas.agent import Deregistration, Heartbeat, Registration
 from workers.heartbeat.delivery import Delivery
+from workers.heartbeat.goodbye import CLOSE_SECONDS, FLUSH_SECONDS, deliver_rest, over, say_what_is_left
 from workers.heartbeat.prices import PriceKeeper
 
 _CLUSTER_WAIT = 3.0
@@ -30,18 +31,6 @@ _ASK_AGAIN_SECONDS = 300.0
 
 _WAIT = 1.0
 """Seconds to wait for something to deliver; a stop waits that long for the loop to look up."""
-
-_CLOSE_SECONDS = 17.0
-"""How long the end may take, the goodbye included: below stopwaitsecs 20."""
-
-_FLUSH_SECONDS = 12.0
-"""How long the last deliveries may take of that."""
-
-_UNDER_WAY_SECONDS = 3.0
-"""How long what is under way then may take before it is cut: a half-open connection would take all the rest."""
-
-_LAST_LOOK = 0.5
-"""Seconds between two looks at what is left."""
 
 _logger = logging.getLogger(__name__)
 
@@ -219,42 +208,20 @@ class HeartbeatWorker(Worker):
         """When the pod stops: deliver what is left, say what could not be, and deregister as the last call."""
         if not pod_stopping:
             return
-        end = Deadline.after(_CLOSE_SECONDS, self._process.clock)
-        delivered = end.within(_FLUSH_SECONDS)
+        end = Deadline.after(CLOSE_SECONDS, self._process.clock)
+        delivered = end.within(FLUSH_SECONDS)
         self._closed = True
-        if not _over(self._delivering, self._delivery.hurry, delivered):
+        if not over(self._delivering, self._delivery.hurry, delivered):
             _logger.warning("a delivery does not end; deregistering all the same")
         elif not self._fatal:
-            self._flush(delivered)
-        self._say_what_is_left()
-        if not _over(self._calling, self._client.sever, end):
+            deliver_rest(self._delivery, self._process.queue, delivered, self._pause)
+        say_what_is_left(self._process.queue)
+        if not over(self._calling, self._client.sever, end):
             _logger.warning("a call to Central does not end; nothing is deregistered")
             return
         self._client.finish_by(end)
         self._deregister()
         self._client.close()
-
-    def _flush(self, end: Deadline) -> None:
-        self._delivery.last_chance(end)
-        while not end.expired:
-            try:
-                if self._delivery.deliver_next(wait=0.0, within=end.remaining):
-                    continue
-                if not any(fill.depth for fill in self._process.queue.stats().values()):
-                    return
-            except AgentError as error:
-                _logger.warning("the last deliveries fail: %s", error)
-            self._pause(min(_LAST_LOOK, end.remaining))
-
-    def _say_what_is_left(self) -> None:
-        try:
-            depths = {topic: fill.depth for topic, fill in self._process.queue.stats().items()}
-        except AgentError as error:
-            _logger.error("what is left undelivered cannot be said: %s", error)
-            return
-        if any(depths.values()):
-            counts = ", ".join(f"{depth} {topic}" for topic, depth in depths.items())
-            _logger.error("messages are left undelivered: %s", counts)
 
     def _deregister(self) -> None:
         if self._fatal or not self._registered:
@@ -301,14 +268,3 @@ class HeartbeatWorker(Worker):
             self._process.connected("central")
         else:
             self._process.disconnected("central", why)
-
-
-def _over(doing: threading.Lock, cut: Callable[[], None], end: Deadline) -> bool:
-    """Whether what another thread is ``doing`` is over before the ``end``, by itself or ``cut``."""
-    over = doing.acquire(timeout=min(_UNDER_WAY_SECONDS, end.remaining))
-    if not over:
-        cut()
-        over = doing.acquire(timeout=end.remaining)
-    if over:
-        doing.release()
-    return over

@@ -44,6 +44,7 @@ from workers.health.rules import SILENCE as WORKER_SILENCE
 from workers.health.rules import START_ALLOWANCE
 from workers.health.worker import CONFIRM, FORGIVE, LATE_LOOK
 from workers.heartbeat.delivery import BATCH_BYTES, BATCH_MESSAGES, EVENTS_PAUSE, LEASE_SECONDS, PASS_SECONDS
+from workers.heartbeat.goodbye import CLOSE_SECONDS, FLUSH_SECONDS, UNDER_WAY_SECONDS
 from workers.heartbeat.patience import (
     FIRST_ASIDE,
     GIVE_UP_SECONDS,
@@ -53,7 +54,6 @@ from workers.heartbeat.patience import (
     PARKED_SECONDS,
     PATIENT_TRIES,
 )
-from workers.heartbeat.worker import _CLOSE_SECONDS, _FLUSH_SECONDS, _UNDER_WAY_SECONDS
 from workers.task_runner.receiving.intake import MAX_PAYLOAD, MAX_TASK
 
 PAGE = (ROOT / "docs" / "reliability.md").read_text()
@@ -110,8 +110,8 @@ WAITING = Limits().messages
         ),
         ("label values of one metric", f"{MOST_SERIES} combinations of {LONGEST_LABEL} characters each"),
         ("what is quoted of an answer", f"{QUOTED} characters, without the key"),
-        ("the last deliveries when the pod stops", f"{_FLUSH_SECONDS:g} s, {_CLOSE_SECONDS:g} s with the goodbye"),
-        ("a call that is under way when the pod stops", f"{_UNDER_WAY_SECONDS:g} s"),
+        ("the last deliveries when the pod stops", f"{FLUSH_SECONDS:g} s, {CLOSE_SECONDS:g} s with the goodbye"),
+        ("a call that is under way when the pod stops", f"{UNDER_WAY_SECONDS:g} s"),
         (
             "a message that fails at the end",
             f"tried again after {LAST_PAUSE:g} s; after {LAST_FAILURES} in a row its kind is",

@@ -15,7 +15,7 @@ from tests.unit.conftest import eventually
 from tests.unit.workers.event_watcher.conftest import occurrence
 from tests.unit.workers.heartbeat.conftest import Uplink, result
 from tests.unit.workers.metrics.conftest import empty_sample
-from workers.heartbeat import worker as worker_module
+from workers.heartbeat import goodbye
 from workers.heartbeat.patience import PATIENT_TRIES
 
 
@@ -122,7 +122,7 @@ def test_a_call_that_central_does_not_answer_is_cut_so_that_the_rest_goes(
     central: Central, uplink: Uplink, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     """A half-open connection: it would be waited for longer than supervisord waits."""
-    monkeypatch.setattr(worker_module, "_UNDER_WAY_SECONDS", 0.1)
+    monkeypatch.setattr(goodbye, "UNDER_WAY_SECONDS", 0.1)
     uplink.worker.register()
     fill(uplink)
     silent = central.fault(call, delay=30.0, cut=True, times=1)
