@@ -39,6 +39,7 @@ _TOLERATIONS = [
     {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
     for taint in ("not-ready", "unreachable")
 ]
+_EVENT_TIMES = ("firstTimestamp", "lastTimestamp", "eventTime")
 _NO_GENERATION = (NODES, EVENTS, NAMESPACES)
 
 
@@ -137,7 +138,18 @@ def _event(event: Object) -> Object:
         why = f'Invalid value: "{about}": does not match event.namespace'
         raise invalid("Event", metadata["name"], [Cause("FieldValueInvalid", why, "involvedObject.namespace")])
     blank: Object = {"source": {}, "firstTimestamp": None, "lastTimestamp": None, "eventTime": None}
-    return {**blank, "reportingComponent": "", "reportingInstance": "", **event}
+    told = {**blank, "reportingComponent": "", "reportingInstance": "", **event}
+    return {**told, **{key: _in_utc(told[key]) for key in _EVENT_TIMES if told[key]}}
+
+
+def _in_utc(text: str) -> str:
+    """A time as Go writes it: in UTC, in whatever year that is, so also in the year 10000 and before the year 1."""
+    year, rest = int(text[:4]), text[4:].replace("Z", "+00:00")
+    alike = 2000 + year % 400  # The calendar repeats itself, and Python's begins with the year 1 and ends with 9999.
+    moment = datetime.fromisoformat(f"{alike}{rest}").astimezone(timezone.utc)
+    year += moment.year - alike
+    fraction = f".{moment.microsecond:06}" if "." in rest else ""
+    return f"{'-' if year < 0 else ''}{abs(year):04}{moment:-%m-%dT%H:%M:%S}{fraction}Z"
 
 
 def updated(new: Object, old: Object, resource: Resource, subresource: str) -> Object:
