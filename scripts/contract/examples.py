@@ -156,6 +156,7 @@ BODIES: dict[str, Json] = {
         "queue_depth": {"results": 0, "events": 2, "metrics": 0},
         "dropped": {"results": 0, "events": 0, "metrics": 0},
         "dead_letters": {"results": 0, "events": 0, "metrics": 0},
+        "reasons": [],
     },
     "register": {
         "cluster_id": "prod-eu-1",

@@ -57,6 +57,8 @@ class Heartbeat(Outgoing):
     """Messages lost for want of room since the spool began, by topic."""
     dead_letters: dict[str, int]
     """Messages that Central refused for good since the spool began, by topic."""
+    reasons: list[str] = []
+    """While it is degraded, what /ready says of it: which worker cannot do what, for how long and why."""
 
 
 class Deregistration(Outgoing):

@@ -70,6 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.process.supervise": {"shared.basics.logs", "shared.process.confinement"},
     # The workers: what each may know of the world is what it imports here.
     "workers.health": {
+        "shared.basics.logs",
         "shared.process.lifecycle",
         "shared.process.programs",
         "shared.queue",

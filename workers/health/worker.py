@@ -11,6 +11,7 @@ from typing import Any
 from shared import __version__
 from shared.basics import telemetry
 from shared.basics.errors import AgentError, TemporaryError
+from shared.basics.logs import cut_middle
 from shared.process.lifecycle import Loop, Process, Worker
 from shared.process.programs import PROGRAMS
 from shared.process.state import ENDED, HEALTH, REGISTRATION, TELEMETRY, WORKER
@@ -48,6 +49,9 @@ LATE_LOOK = 4.0
 
 FORGIVE = 600.0
 """Seconds after which an earlier hang of a worker is forgotten."""
+
+_REASONS, _REASON = 10, 500
+"""How many reasons Central hears at most, and characters of each."""
 
 _SAVED = "counters"
 """Key of the durable state that keeps what ended processes counted."""
@@ -210,6 +214,7 @@ class HealthWorker(Worker):
         runner = entries.get(f"{WORKER}task-runner")
         summary = {
             "ready": verdict.ready,
+            "reasons": [cut_middle(reason, _REASON) for reason in verdict.reasons[:_REASONS]],
             "uptime_seconds": round(self._process.uptime, 1),
             "k8s_api_connected": verdict.kubernetes,
             "workers": {name: worker_state(facts) for name, facts in workers.items()},

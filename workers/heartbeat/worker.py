@@ -159,6 +159,7 @@ class HeartbeatWorker(Worker):
                 "queue_depth": {topic: fill.depth for topic, fill in stats.items()},
                 "dropped": {topic: fill.dropped for topic, fill in stats.items()},
                 "dead_letters": {topic: fill.buried for topic, fill in stats.items()},
+                "reasons": health.get("reasons", []),
             }
         )
 

@@ -54,6 +54,7 @@ FIELDS: dict[type[BaseModel], list[str]] = {
         "queue_depth",
         "dropped",
         "dead_letters",
+        "reasons",
     ],
     ClusterEvent: [
         "event_id",

@@ -339,6 +339,7 @@ def test_heartbeat_hears_how_all_of_them_are(agent: Agent, supervisord: FakeSupe
     workers = {**dict.fromkeys(PROGRAMS, "running"), "metrics": "starting"}
     assert said == {
         "ready": False,
+        "reasons": ["worker metrics is starting"],
         "uptime_seconds": 10.0,
         "k8s_api_connected": True,
         "workers": workers,

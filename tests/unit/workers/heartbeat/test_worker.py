@@ -136,16 +136,18 @@ def test_a_beat_says_how_the_agent_is(uplink: Uplink) -> None:
         "queue_depth": {"results": 0, "notices": 0, "events": 2, "metrics": 0},
         "dropped": {"results": 0, "notices": 0, "events": 0, "metrics": 0},
         "dead_letters": {"results": 0, "notices": 0, "events": 0, "metrics": 0},
+        "reasons": [],
     }
 
 
-@pytest.mark.parametrize("health", [None, {**HEALTHY, "ready": False}])
+@pytest.mark.parametrize("health", [None, {**HEALTHY, "ready": False, "reasons": ["why"]}])
 def test_an_agent_that_is_not_ready_is_degraded(uplink: Uplink, health: dict[str, Any] | None) -> None:
     uplink.queue.set_state({HEALTH: health})
     uplink.clock.advance(7)
     uplink.worker.beat()
     body = uplink.last("heartbeat")
     assert body["status"] == "degraded"
+    assert body["reasons"] == ([] if health is None else ["why"])
     assert body["uptime_seconds"] == (7.0 if health is None else 61.5)
 
 
