@@ -41,6 +41,8 @@ class Answer:
     @classmethod
     def of(cls, caller: Caller, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer to ``caller``, without its key; ``headers`` are looked up whatever their case."""
+        if 200 <= status < 300:
+            return cls(status)  # Nothing of it is quoted.
         wanted = {name: caller.quoted(headers[name]) for name in ("Location", "Retry-After") if name in headers}
         return cls(status, wanted, caller.quoted(body), _is_central(headers.get("Content-Type", ""), body))
 
