@@ -6,7 +6,6 @@ id, is kept with the checkpoint.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 from shared.basics.timing import iso
 from shared.kube.objects import Condition
 from shared.schemas.events import ClusterEvent, Details, Severity
-from workers.event_watcher.memo import Dirty
+from workers.event_watcher.memo import Memo
 from workers.event_watcher.objects import Node
 from workers.event_watcher.sights import notices
 from workers.event_watcher.sights.sight import MESSAGE, Sight, key_of, latest, moment, name_of
@@ -41,17 +40,16 @@ class _Outage:
     until: datetime | None = None
 
 
-class Outages:
-    """Thread-safe. ``by_us`` says which task of ours empties a node, if any does. ``kept`` is what was saved."""
+class Outages(Memo):
+    """Thread-safe. ``by_us`` says which task of ours empties a node, if any does."""
 
     def __init__(self, by_us: Callable[[str], str | None] = lambda node: None) -> None:
+        super().__init__()
         self._by_us = by_us
-        self._lock = threading.Lock()
         self._outages: OrderedDict[str, _Outage] = OrderedDict()
         self._seen_ready: OrderedDict[str, None] = OrderedDict()
         self._coming_up: dict[str, Node] = {}
         """Nodes that are not ready because they are young, each to be looked at again when it is not."""
-        self._dirty = Dirty()
 
     def saw(self, node: Node, now: datetime) -> Sight | None:
         """Its outage, if ``node`` is in one."""
@@ -96,25 +94,12 @@ class Outages:
             return sight
         return replace(sight, late=True, event=event.model_copy(update={"details": {**event.details, "late": True}}))
 
-    # What is kept with the checkpoint (workers.event_watcher.memo.Memo).
-
     def load(self, records: Mapping[str, Any]) -> None:
+        """Take up what an earlier run of this worker left."""
         with self._lock:
             for key, (node, since, until) in records.items():
                 begun, ended = datetime.fromisoformat(since), datetime.fromisoformat(until) if until else None
                 self._outages.setdefault(key, _Outage(node, begun, ended))
-
-    def unsaved(self) -> dict[str, Any]:
-        with self._lock:
-            return self._dirty.hand_out(self._record)
-
-    def saved(self) -> None:
-        with self._lock:
-            self._dirty.saved()
-
-    def lost(self) -> None:
-        with self._lock:
-            self._dirty.lost()
 
     def _record(self, key: str) -> Any:
         one = self._outages.get(key)
@@ -128,13 +113,13 @@ class Outages:
         outage = self._outages.get(key)
         if outage is not None and outage.until is None:
             outage.until = now
-            self._dirty.add(key)
+            self._changed.add(key)
         while (first := next(iter(self._outages), None)) and _is_over(self._outages[first], now):
             self._forget(first)
 
     def _forget(self, key: str) -> None:
         if self._outages.pop(key, None) is not None:
-            self._dirty.add(key)
+            self._changed.add(key)
 
     def _is_not_ready(self, key: str, node: Node, ready: Condition, now: datetime) -> Sight:
         outage = self._outages.get(key)
@@ -142,7 +127,7 @@ class Outages:
         if outage is None or outage.until is not None:
             outage = _Outage(node.metadata.name, turned or now)
             self._outages[key] = outage
-            self._dirty.add(key)
+            self._changed.add(key)
             self._outages.move_to_end(key)
             if len(self._outages) > REMEMBERED:
                 self._forget(next(iter(self._outages)))

@@ -6,7 +6,6 @@ first of them that is told gives it its id, and what is kept with the checkpoint
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 
 from shared.kube.objects import Owner, controller_of
 from shared.schemas.events import ClusterEvent
-from workers.event_watcher.memo import Dirty
+from workers.event_watcher.memo import Memo
 from workers.event_watcher.objects import Pod
 from workers.event_watcher.sights.sight import Sight, key_of, object_key
 
@@ -55,18 +54,17 @@ class _Group:
     names: list[str] = field(default_factory=list)
 
 
-class Unplaced:
+class Unplaced(Memo):
     """Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._waiting: OrderedDict[str, Owner | None] = OrderedDict()
         """Pods without a node, and their controllers."""
         self._placed: OrderedDict[str, None] = OrderedDict()
         self._counts: OrderedDict[str, dict[str, int]] = OrderedDict()
         self._member_of: OrderedDict[str, str] = OrderedDict()
         self._groups: OrderedDict[str, _Group] = OrderedDict()
-        self._dirty = Dirty()
 
     def saw(self, pod: Pod) -> None:
         """A pod was added or changed."""
@@ -128,29 +126,16 @@ class Unplaced:
                 _put(self._groups, key, group, GROUPS + 1)
                 if len(self._groups) > GROUPS:
                     forgotten, _ = self._groups.popitem(last=False)
-                    self._dirty.add(forgotten)
+                    self._changed.add(forgotten)
             _put(self._member_of, _pod(event), key, REMEMBERED)
             return self._joined(group, event)
 
-    # What is kept with the checkpoint (workers.event_watcher.memo.Memo).
-
     def load(self, records: Mapping[str, Any]) -> None:
+        """Take up what an earlier run of this worker left."""
         with self._lock:
             for key, (event_id, name, uid, first, last, count, pods) in records.items():
                 begun, seen = datetime.fromisoformat(first), datetime.fromisoformat(last)
                 self._groups.setdefault(key, _Group(key, event_id, name, uid, begun, seen, count, pods))
-
-    def unsaved(self) -> dict[str, Any]:
-        with self._lock:
-            return self._dirty.hand_out(self._record)
-
-    def saved(self) -> None:
-        with self._lock:
-            self._dirty.saved()
-
-    def lost(self) -> None:
-        with self._lock:
-            self._dirty.lost()
 
     def _record(self, key: str) -> Any:
         one = self._groups.get(key)
@@ -167,7 +152,7 @@ class Unplaced:
         group.first, group.last = min(group.first, event.first_seen), max(group.last, event.last_seen)
         group.count = max(group.count, sum(group.members.values()))
         group.pods = max(group.pods, len(group.members))
-        self._dirty.add(group.key)
+        self._changed.add(group.key)
         others = {"pod_names": list(group.names)} if group.pods > 1 else {}
         return event.model_copy(
             update={

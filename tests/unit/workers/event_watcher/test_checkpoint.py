@@ -13,7 +13,7 @@ from tests.unit.conftest import NOON
 from tests.unit.workers.event_watcher.conftest import occurrence
 from workers.event_watcher.aggregate import WINDOW_SECONDS
 from workers.event_watcher.checkpoint import LATENESS, PIECE, PIECES, Checkpoint
-from workers.event_watcher.memo import Dirty
+from workers.event_watcher.memo import Memo
 
 KEY = "checkpoint/pods"
 
@@ -207,28 +207,22 @@ def test_a_restart_goes_on_filling_where_it_was(disk: Disk) -> None:
     assert [len(disk.saved[f"{KEY}/recent/{piece}"]) for piece in (0, 1)] == [PIECE, 5]
 
 
-class Memory:
-    """A memo of one record."""
+class Memory(Memo):
+    """A memo of whatever a test sets."""
 
     def __init__(self) -> None:
-        self.records: Mapping[str, Any] = {}
-        self.dirty = Dirty()
+        super().__init__()
+        self.records: dict[str, Any] = {}
 
     def load(self, records: Mapping[str, Any]) -> None:
-        self.records = records
+        self.records = dict(records)
 
     def set(self, key: str, value: Any) -> None:
-        self.records = {**self.records, key: value}
-        self.dirty.add(key)
+        self.records[key] = value
+        self._changed.add(key)
 
-    def unsaved(self) -> dict[str, Any]:
-        return self.dirty.hand_out(self.records.get)
-
-    def saved(self) -> None:
-        self.dirty.saved()
-
-    def lost(self) -> None:
-        self.dirty.lost()
+    def _record(self, key: str) -> Any:
+        return self.records.get(key)
 
 
 def test_what_must_be_remembered_besides_is_saved_when_it_changed_and_handed_back(disk: Disk) -> None:
