@@ -204,10 +204,11 @@ class Relay(Generic[T]):
 
     def _settle(self, now: float) -> None:
         """Note what is to be told of the pending ones whose time has come."""
-        ready = [pending for pending in self._pending if pending.is_ready(now)]
-        if not ready:
-            return
-        self._pending = [pending for pending in self._pending if not pending.is_ready(now)]
+        ready: list[Pending] = []
+        waiting: list[Pending] = []
+        for pending in self._pending:  # Each is asked once: a look-up may complete one at any moment.
+            (ready if pending.is_ready(now) else waiting).append(pending)
+        self._pending = waiting
         for pending in ready:
             event: ClusterEvent | None = pending.event
             if pending.event.event_type == "pod_scheduling_failed":

@@ -148,7 +148,7 @@ class Unplaced(Memo):
         if key not in group.members and len(group.names) < NAMED:
             group.names.append(event.name)
         if key in group.members or len(group.members) < REMEMBERED:
-            group.members[key] = event.count
+            group.members[key] = max(event.count, sum(self._counts.get(key, {}).values()))
         group.first, group.last = min(group.first, event.first_seen), max(group.last, event.last_seen)
         group.count = max(group.count, sum(group.members.values()))
         group.pods = max(group.pods, len(group.members))

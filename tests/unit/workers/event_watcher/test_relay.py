@@ -209,6 +209,22 @@ def test_while_something_waits_a_restart_sees_it_again_and_what_was_told_is_know
     assert checkpoint(queue)["version"] == "102"
 
 
+def test_what_is_completed_while_it_is_looked_at_is_told_all_the_same(
+    kube: Kube, queue: MemoryQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look-up ends on another thread at any moment."""
+    looking = Looking()
+    came_to(queue, NOON)
+    bunch = [killed("known", NOON, 100), killed("not yet", NOON, 101)]
+    watch = Relay("pods", Replay(kube, bunch), in_pod_at_noon, queue, FakeClock(), looking)
+    watch.follow(lambda: None)
+    asks = iter([True, False])
+    monkeypatch.setattr(Pending, "is_ready", lambda self, now: next(asks, True))
+    watch.forward()
+    watch.forward()
+    assert names(queue) == ["known", "not yet"]
+
+
 def test_the_end_waits_for_nothing(kube: Kube, queue: MemoryQueue) -> None:
     came_to(queue, NOON)
     watch = Relay("pods", Replay(kube, [killed("slow", NOON, 100)]), in_pod_at_noon, queue, FakeClock(), Looking())

@@ -63,6 +63,15 @@ def test_a_hundred_pods_of_one_controller_are_one_occurrence_with_a_count() -> N
     assert events[-1].details["pod_names"] == [f"web-{number}" for number in range(NAMED)]
 
 
+def test_attempts_while_they_were_held_back_count_as_well() -> None:
+    unplaced = Unplaced()
+    for number in range(3):
+        for count in (1, 2, 3):
+            unplaced.counted(sight(f"id-{number}", "event", uid=f"uid-{number}", count=count))
+        joined = unplaced.join(WEB, failed(number, count=1))
+    assert (joined.count, joined.details["pods"]) == (9, 3)
+
+
 def test_another_attempt_for_one_of_them_is_a_repeat_of_the_whole() -> None:
     unplaced = Unplaced()
     for number in range(3):
