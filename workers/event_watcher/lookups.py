@@ -176,6 +176,7 @@ class Lookups:
             return
         pending.controller, node = controller_of(pod.metadata), pod.spec.node_name or None
         pending.placed = node is not None
+        self._unplaced.saw(pod)  # From here on the watch of pods tells when it gets one.
         pending.event = event.model_copy(update={"node_name": event.node_name or node})
 
     def _top_owner(self, namespace: str, controller: Owner) -> str:
