@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from shared.schemas.events import ClusterEvent
 
@@ -42,16 +41,37 @@ class Allowance:
 _RANK = {"info": 0, "warning": 1, "critical": 2}
 
 
-@dataclass
+_FIELDS = tuple(ClusterEvent.model_fields)
+
+
 class _Known:
-    event: ClusterEvent
-    sent: ClusterEvent
-    sent_at: float
+    """What is known of one id, and what was told of it. The event is kept as a tuple of its values: thousands are
+    remembered, and as models, one known and one told, they were twenty mebibytes.
+    """
+
+    __slots__ = ("_values", "sent_at", "sent_count", "sent_last", "sent_rank")
+
+    def __init__(self, event: ClusterEvent, now: float) -> None:
+        self.event = event
+        self.tell(event, now)
+
+    @property
+    def event(self) -> ClusterEvent:
+        return ClusterEvent.model_construct(**dict(zip(_FIELDS, self._values, strict=True)))
+
+    @event.setter
+    def event(self, event: ClusterEvent) -> None:
+        self._values = tuple(getattr(event, name) for name in _FIELDS)
+
+    def tell(self, event: ClusterEvent, now: float) -> None:
+        """It is told as ``event`` says."""
+        self.sent_at, self.sent_count, self.sent_last = now, event.count, event.last_seen
+        self.sent_rank = _RANK[event.severity]
 
     def changed(self, window: float) -> bool:
         """Whether there is more to tell: it happened again. Another sight of the same is no news."""
-        later = (self.event.last_seen - self.sent.last_seen).total_seconds()
-        return self.event.count > self.sent.count or later >= window
+        event = self.event
+        return event.count > self.sent_count or (event.last_seen - self.sent_last).total_seconds() >= window
 
 
 class Aggregator:
@@ -72,16 +92,16 @@ class Aggregator:
         with self._lock:
             known = self._known.get(event.event_id)
             if known is None:
-                self._known[event.event_id] = _Known(event, event, now)
+                self._known[event.event_id] = _Known(event, now)
                 if len(self._known) > self._remembered:
                     forgotten, _ = self._known.popitem(last=False)
                     self._waiting.discard(forgotten)
                 return event
             self._known.move_to_end(event.event_id)
-            known.event = merge(known.event, event)
-            if _RANK[known.event.severity] > _RANK[known.sent.severity]:
-                known.sent, known.sent_at = known.event, now
-                return known.event
+            whole = known.event = merge(known.event, event)
+            if _RANK[whole.severity] > known.sent_rank:
+                known.tell(whole, now)
+                return whole
             if known.changed(self._window):
                 self._waiting.add(event.event_id)
             return None
@@ -96,11 +116,12 @@ class Aggregator:
             known = self._known.get(event.event_id)
             if known is None:
                 return event
-            owner, node = event.owner or known.event.owner, event.node_name or known.event.node_name
-            details = {**known.event.details, **event.details}
-            whole = merge(known.event, event).model_copy(update={"owner": owner, "node_name": node, "details": details})
-            known.event = known.sent = whole
-            known.sent_at = now
+            before = known.event
+            owner, node = event.owner or before.owner, event.node_name or before.node_name
+            details = {**before.details, **event.details}
+            whole = merge(before, event).model_copy(update={"owner": owner, "node_name": node, "details": details})
+            known.event = whole
+            known.tell(whole, now)
             self._waiting.discard(event.event_id)
             return whole
 
@@ -113,11 +134,15 @@ class Aggregator:
     def due(self, now: float) -> list[ClusterEvent]:
         """Repeats whose window is over, each with its count so far."""
         with self._lock:
-            ready = [id_ for id_ in self._waiting if now - self._known[id_].sent_at >= self._window]
-            for id_ in ready:
+            ready = {id_: known.event for id_, known in self._ripe(now)}
+            for id_, event in ready.items():
                 self._waiting.remove(id_)
-                self._known[id_].sent, self._known[id_].sent_at = self._known[id_].event, now
-            return sorted((self._known[id_].event for id_ in ready), key=lambda event: event.last_seen)
+                self._known[id_].tell(event, now)
+            return sorted(ready.values(), key=lambda event: event.last_seen)
+
+    def _ripe(self, now: float) -> list[tuple[str, _Known]]:
+        known = ((id_, self._known[id_]) for id_ in self._waiting)
+        return [(id_, one) for id_, one in known if now - one.sent_at >= self._window]
 
 
 def merge(known: ClusterEvent, seen: ClusterEvent) -> ClusterEvent:
