@@ -46,6 +46,8 @@ class Verdict(Enum):
     """A disruption budget does not allow it now."""
     DENIED = "denied"
     """An admission webhook or policy refuses; it may change its mind."""
+    RATIONED = "rationed"
+    """It was not asked: as many were evicted within the hour as the cluster's owner allows."""
     RETRY = "retry"
     """The API server is busy or failing, or the namespace is going: try again."""
     REFUSED = "refused"

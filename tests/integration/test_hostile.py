@@ -29,5 +29,5 @@ def test_a_good_task_is_done_all_the_same(outcome: Outcome) -> None:
 def test_without_the_limits_the_same_attack_does_harm() -> None:
     """So that the comparison is known to see it."""
     harm = attack(TASKS, seconds=0, guarded=False).trespasses
-    for words in ("is protected, and gone", "is to be left alone", "labels ", "nodes are cordoned, 3 may be"):
+    for words in ("is protected, and", "labels ", "nodes are cordoned, 3 may be"):
         assert any(words in each for each in harm), words

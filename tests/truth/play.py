@@ -34,6 +34,7 @@ from tests.sim.kube.resources import NODES
 from tests.truth.world import HAVEN, NAMESPACE, NODE, World, WorldKube, seeded
 from tests.unit.conftest import FakeClock, settings_of
 from workers.task_runner.execution import Execution
+from workers.task_runner.guards.owner import Owner
 from workers.task_runner.operations.replacement import digest
 from workers.task_runner.records.backlog import Entry
 from workers.task_runner.records.journal import Claim
@@ -102,6 +103,7 @@ def play(seed: int, settings: Any, trouble: float = 0.3) -> Played:
             evictor=_InlineEvictor(kube, 1e6, 1000, clock),
             view=_BlindView(kube, clock),
             announcer=Announcer(kube, clock, False, "truth"),
+            owner=Owner(settings.tasks.limits, kube, queue, clock),
         )
         now = clock.now()
         task = Task(

@@ -135,11 +135,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 TASK_RUNNER: dict[str, set[str]] = {
-    # The ground floor: what an operation is given.
-    "work": set(),
+    # The ground floor: the owner's law, what Central may say, and what an operation is given.
+    "guards": set(),
     "receiving": set(),
+    "work": {"guards"},
     "records": {"receiving", "work"},
-    "guards": {"work"},
     "leaving": {"guards", "work"},
     "operations": {"guards", "leaving", "records", "work"},
     # The floor above, on which all is put together.

@@ -18,8 +18,8 @@ from shared.kube.connection import Kube
 from shared.queue.client import Queue
 from shared.schemas.parameters import PARAMETERS, Parameters
 from shared.schemas.tasks import Status, Task, TaskResult
-from workers.task_runner import guards
 from workers.task_runner.execution import Execution
+from workers.task_runner.guards.owner import Owner
 from workers.task_runner.passes import Passes
 from workers.task_runner.receiving.intake import Accepted, Dropped, Rejected, is_late, judge
 from workers.task_runner.records.backlog import Backlog, Entry
@@ -39,9 +39,6 @@ MAX_CLAIMED_BYTES = 8 * 1024 * 1024
 ANSWER_AGAIN_AFTER = timedelta(seconds=60)
 """A finished task offered again this long after it was answered last: Central did not hear it, and hears it again."""
 
-_PAUSE_READ_SECONDS = 1.0
-"""How long a look at the owner's switch serves all tasks."""
-
 _logger = logging.getLogger(__name__)
 
 
@@ -56,6 +53,7 @@ class Runner:
         self._backlog = Backlog()
         self._passes = Passes(clock)
         kubernetes = settings.kubernetes
+        owner = self._owner = Owner(settings.tasks.limits, kube, queue, clock)
         self._surroundings = Surroundings(
             settings=settings,
             kube=kube,
@@ -65,7 +63,8 @@ class Runner:
             evictor=Evictor(kube, kubernetes.evictions_per_second, kubernetes.eviction_burst),
             view=View(kube, clock),
             announcer=Announcer(kube, clock, settings.tasks.kubernetes_events, settings.pod.name or "cloudoptim-agent"),
-            paused=_Glance(lambda: settings.tasks.limits.current().are_paused()),
+            owner=owner,
+            paused=lambda: owner.limits.are_paused(),
         )
         self._running: dict[str, Execution] = {}
         self._dropped = FirstSight()
@@ -106,8 +105,7 @@ class Runner:
             return
         telemetry.TASKS_RECEIVED.labels(source).inc()
         try:
-            keys = self._settings.tasks.limits.current().signing_keys
-            judgement = judge(raw, self._settings.agent.cluster_id, keys)
+            judgement = judge(raw, self._settings.agent.cluster_id, self._owner.limits.signing_keys)
         except Exception:  # A bug must not keep the tasks behind this one from being taken in.
             _logger.exception("a task failed unexpectedly to be understood")
             judgement = Dropped("not_understood", "a task that could not be understood")
@@ -141,8 +139,7 @@ class Runner:
 
     def _refusal(self, task: Task) -> str | None:
         """The owner's rule that refuses the task now; None when it may begin."""
-        dry_run = task.parameters.get("dry_run") is True
-        return guards.on_task(task.task_type, self._clock.now(), self._settings.tasks.limits.current(), dry_run)
+        return self._owner.on_task(task.task_type, task.parameters.get("dry_run") is True)
 
     def _is_repeat(self, task_id: str) -> bool:
         """Whether the task was taken in before; a finished one is answered again once that seems needed."""
@@ -278,18 +275,3 @@ class Runner:
     @property
     def in_progress(self) -> int:
         return len(self._backlog)
-
-
-class _Glance:
-    """A look at the owner's switch that serves for a second: hundreds of tasks ask before each request."""
-
-    def __init__(self, look: Any) -> None:
-        self._look = look
-        self._seen: str | None = None
-        self._until = 0.0
-
-    def __call__(self) -> str | None:
-        now = time.monotonic()
-        if now >= self._until:
-            self._seen, self._until = self._look(), now + _PAUSE_READ_SECONDS
-        return self._seen

@@ -147,6 +147,11 @@ class Tasks:
     def cancel(self, task_id: str) -> None:
         self._runner.cancel(task_id)
 
+    def account(self, task_id: str) -> str:
+        """What a running task has said so far."""
+        execution = self._runner._running.get(task_id)
+        return execution.context.account.text() if execution else ""
+
     def close(self) -> None:
         self._runner.stop_accepting()
         self._runner.drain(0.0, Suspended)

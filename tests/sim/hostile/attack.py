@@ -16,7 +16,16 @@ from bench.payloads import generated
 from tests.sim.agent import Agent
 from tests.sim.central.faults import Fault
 from tests.sim.central.server import Central
-from tests.sim.hostile.ground import CONTROL_PLANE, KEPT_NODE, MOST_CORDONED, OWN_NODE, PLAIN_NODES, attacked, settings
+from tests.sim.hostile.ground import (
+    CONTROL_PLANE,
+    KEPT_NODE,
+    MOST_CORDONED,
+    MOST_EVICTIONS,
+    OWN_NODE,
+    PLAIN_NODES,
+    attacked,
+    settings,
+)
 from tests.sim.hostile.verdict import objects_of, trespasses
 from tests.sim.hostile.words import Json, Words
 from tests.sim.kube.cluster import Cluster
@@ -47,7 +56,7 @@ class Outcome:
 
 def attack(tasks: int, seconds: float, seed: int = 1, guarded: bool = True) -> Outcome:
     """At least so many tasks, for at least so long; without the limits where it is not ``guarded``."""
-    outcome, env = Outcome(), {**_ENV, **(settings() if guarded else {})}
+    outcome, env = Outcome(), {**_ENV, **(settings() if guarded else {"ALLOW_CONTROL_PLANE_NODES": "true"})}
     with (
         tempfile.TemporaryDirectory(prefix="hostile-") as scratch,
         attacked(Path(scratch), guarded) as cluster,
@@ -63,6 +72,8 @@ def attack(tasks: int, seconds: float, seed: int = 1, guarded: bool = True) -> O
             _settle(agent, cluster)
         outcome.peak_mib = memory.peak / 2**20
         outcome.trespasses = trespasses(before, objects_of(cluster.store), MOST_CORDONED)
+        if (went := _made_to_go(cluster)) > MOST_EVICTIONS:
+            outcome.trespasses.append(f"{went} pods were made to go within the hour, {MOST_EVICTIONS} may be")
         outcome.log_mib = agent.log_path.stat().st_size / 2**20
         outcome.restarted = agent.pids() != pids
         outcome.answers.update(arrival.body["status"] for arrival in central.ledger.of("result"))
@@ -72,6 +83,15 @@ def attack(tasks: int, seconds: float, seed: int = 1, guarded: bool = True) -> O
             if "cloudoptim-agent" in entry.user and entry.verb not in ("get", "list", "watch")
         )
     return outcome
+
+
+def _made_to_go(cluster: Cluster) -> int:
+    """Evictions and deletions of the agent that were accepted."""
+    return sum(
+        "cloudoptim-agent" in entry.user and entry.resource == "pods" and entry.code < 300
+        for entry in cluster.audit
+        if entry.subresource == "eviction" or entry.verb == "delete"
+    )
 
 
 def _flood(central: Central, cluster: Cluster, tasks: int, seconds: float, seed: int, outcome: Outcome) -> None:

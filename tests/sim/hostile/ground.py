@@ -14,8 +14,8 @@ from tests.sim.hostile.verdict import PROTECTED
 from tests.sim.kube.cluster import Cluster
 
 MOST_CORDONED = 3
-MOST_EVICTIONS = 60
-MOST_DRAINS = 40
+MOST_EVICTIONS = 10
+MOST_DRAINS = 8
 
 LIMITS = {
     "MAX_CORDONED_NODES": str(MOST_CORDONED),

@@ -40,6 +40,11 @@ def on_task(task_type: str, now: datetime, limits: Limits, dry_run: bool = False
     return first(laws, TaskAsked(task_type, now))
 
 
+def on_time(now: datetime, limits: Limits) -> str | None:
+    """Whether work may go on at ``now``, whatever it is."""
+    return MaintenanceWindows(limits.windows).refusal(TaskAsked("", now))
+
+
 def on_node(node: Node, limits: Limits) -> str | None:
     """Whether a task may write to ``node``: cordon, drain, uncordon or label it."""
     laws = (ProtectedNodes(), ControlPlane(limits.control_plane_allowed))

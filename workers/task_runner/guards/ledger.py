@@ -46,6 +46,14 @@ class Ledger:
             self._record(tally.add(now))
             return Permit(now)
 
+    def look(self, law: Hourly, count: int = 1) -> str | None:
+        """The rule that would refuse one of ``count`` more; nothing is counted. Raises TemporaryError."""
+        if law.most is None or not count:
+            return None
+        now = self._clock.now()
+        with self._lock:
+            return law.refusal(HourAsked(now, self._loaded().add(now, count - 1)))
+
     def give_back(self, permit: Permit) -> None:
         """It did not begin after all. Left on record, for the next of the same minute: at worst too much is counted."""
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -23,6 +23,9 @@ from workers.task_runner.guards.ledger import Ledger, Permit
 _FRESH = 5.0
 """Seconds for which labels of namespaces count as known: many drains at once ask once."""
 
+_READ = 1.0
+"""Seconds for which limits that were read count as known."""
+
 _ANY_MARK = {"labelSelector": PROTECTED}
 
 
@@ -38,6 +41,8 @@ class Owner:
         self._namespaces = Resource(kube, "/api/v1/namespaces", _Namespace)
         self._clock = clock
         self._lock = threading.Lock()
+        self._current = limits
+        self._read_at: float | None = None
         self._marks: Mapping[str, Mapping[str, str]] = {}
         self._known_at: float | None = None
         self._drains = Ledger(queue, "drains", clock)
@@ -45,12 +50,20 @@ class Owner:
 
     @property
     def limits(self) -> Limits:
-        """The limits as they are now."""
-        return self._limits.current()
+        """The limits as they are now, or were a second ago: hundreds of tasks ask before each request."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._read_at is None or now - self._read_at >= _READ:
+                self._current, self._read_at = self._limits.current(), now
+            return self._current
+
+    def closed(self) -> str | None:
+        """The rule by which no work goes on now: no maintenance window is open."""
+        return guards.on_time(self._clock.now(), self.limits)
 
     def on_task(self, task_type: str, dry_run: bool) -> str | None:
         """The rule that keeps a task from beginning, or going on, now."""
-        return guards.on_task(task_type, self._clock.now(), self.limits, dry_run)
+        return guards.on_task(task_type, self._clock.now(), self._limits.current(), dry_run)
 
     def on_node(self, node: Node) -> str | None:
         """The rule by which no task writes to ``node``."""
@@ -69,10 +82,22 @@ class Owner:
         """The rule by which no task evicts, deletes or labels ``pod``. Raises as ``protection``."""
         return self.protection()(pod)
 
+    def on_labels(self, keys: Iterable[str]) -> str | None:
+        """The rule by which no task changes one of these labels."""
+        return guards.on_labels(keys, self.limits)
+
     def begin_drain(self) -> str | None:
         """Count one more drain, or the rule that refuses it. Raises TemporaryError."""
         taken = self._drains.take(guards.hourly_drains(self.limits))
         return taken if isinstance(taken, str) else None
+
+    def next_drain(self) -> str | None:
+        """The rule that would refuse a drain now. Raises TemporaryError."""
+        return self._drains.look(guards.hourly_drains(self.limits))
+
+    def next_evictions(self, count: int) -> str | None:
+        """The rule by which some of so many evictions would have to wait. Raises TemporaryError."""
+        return self._evictions.look(guards.hourly_evictions(self.limits), count)
 
     def begin_eviction(self) -> Permit | str:
         """Count one more eviction or deletion, or the rule that makes it wait. Raises TemporaryError."""

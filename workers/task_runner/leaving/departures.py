@@ -173,7 +173,7 @@ class Departures:
         else:
             departure.stage = Stage.WAITING
             departure.next_try = now + self._pause(departure, outcome)
-            if outcome.verdict in (Verdict.BLOCKED, Verdict.DENIED):
+            if outcome.verdict in (Verdict.BLOCKED, Verdict.DENIED, Verdict.RATIONED):
                 departure.holder = _holder(outcome)
                 departure.blocked_since = now if departure.blocked_since is None else departure.blocked_since
         return departure
@@ -244,7 +244,7 @@ def describe(departure: Departure, now: float, wall: float) -> str:
     pod, last = departure.pod, departure.last
     parts = [f"{pod.name} uid={pod.uid} {departure.stage.value} phase={pod.status.phase or '?'}"]
     if last is not None:
-        parts.append(f"HTTP {last.code}: {last.detail}")
+        parts.append(last.detail if last.verdict is Verdict.RATIONED else f"HTTP {last.code}: {last.detail}")
     if departure.blocked:
         parts.append(f"{departure.holder} held it for {departure.held_for(now):.0f} s")
     if stuck := why_stuck(pod, wall):
@@ -265,6 +265,8 @@ def why_stuck(pod: Pod, wall: float) -> str | None:
 
 
 def _holder(outcome: Outcome) -> str:
+    if outcome.verdict is Verdict.RATIONED:
+        return "MAX_EVICTIONS_PER_HOUR"
     if outcome.verdict is Verdict.DENIED:
         return denier(outcome.detail) or "an admission rule"
     return f"budget {outcome.budget}" if outcome.budget else "a disruption budget"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from shared.kube.evictions import Outcome, Verdict
 from shared.kube.pods import Pod
+from workers.task_runner.guards.ledger import Permit
 from workers.task_runner.leaving.departures import Departure, Departures, Stage, describe, why_stuck
 from workers.task_runner.leaving.listing import Listing
 from workers.task_runner.work.context import Context, TaskFailed
@@ -29,6 +30,9 @@ _REPORT_SECONDS = 15.0
 """After so long a removal says what it waits for, and then after twice as long each time."""
 
 _LONGEST_REPORT = 240.0
+
+_RATION_PAUSE = 20.0
+"""Seconds between two looks at whether the hour's evictions are less than the owner allows."""
 
 _NAMED = 5
 """Pods that a line names before it counts the rest."""
@@ -56,6 +60,7 @@ class Removal:
         self._listing = listing
         self._manner = manner
         self._departures = Departures(interval=manner.interval)
+        self._permits: dict[str, Permit] = {}
         self._answers: deque[tuple[str, Outcome | None]] = deque()
         self._active = True
         self._listed = self._now
@@ -138,7 +143,7 @@ class Removal:
             departure.pod,
             self._context.rank,
             self._context.task.task_id,
-            self._manner.send,
+            self._send,
             done=self._answered,
             wanted=self._wanted,
             sent=departure.sent,
@@ -147,8 +152,24 @@ class Removal:
         )
         self._context.shared.evictor.ask(request)
 
+    def _send(self, pod: Pod) -> Outcome:
+        """Ask within the owner's limit of evictions an hour; on the evictor's threads.
+
+        A request whose answer was lost keeps its place for the next try: it may have been taken.
+        """
+        owner = self._context.shared.owner
+        if pod.uid not in self._permits:
+            permit = owner.begin_eviction()
+            if isinstance(permit, str):
+                return Outcome(Verdict.RATIONED, 0, permit, _RATION_PAUSE)
+            self._permits[pod.uid] = permit
+        outcome = self._manner.send(pod)
+        if outcome.code and outcome.verdict is not Verdict.ACCEPTED:
+            owner.not_evicted(self._permits.pop(pod.uid))
+        return outcome
+
     def _wanted(self) -> bool:
-        return self._active and not self._context.interrupt.requested and self._context.shared.paused() is None
+        return self._active and not self._context.interrupt.requested and self._context.held() is None
 
     def _answered(self, pod: Pod, outcome: Outcome | None) -> None:
         """Called on the evictor's threads; without an outcome where nothing was sent."""
@@ -181,7 +202,8 @@ class Removal:
         elif departure.stage is Stage.REFUSED:
             account.say(f"{departure.pod.name} cannot be evicted: {outcome.detail}")
         elif departure.news:
-            account.note(f"{departure.pod.name} must wait: HTTP {outcome.code} {outcome.detail}")
+            code = "" if outcome.verdict is Verdict.RATIONED else f"HTTP {outcome.code} "
+            account.note(f"{departure.pod.name} must wait: {code}{outcome.detail}")
 
     def _note_gone(self, departure: Departure) -> None:
         held = departure.held_for(self._now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.schemas.parameters import CordonNode, UncordonNode
-from workers.task_runner.operations.node import cordon, find_node, uncordon
+from workers.task_runner.operations.node import cordon, find_node, find_permitted, uncordon
 from workers.task_runner.operations.operation import Operation
 
 
@@ -11,7 +11,7 @@ class Cordon(Operation[CordonNode]):
     """Marks the node unschedulable; one that is already is left as it is."""
 
     async def run(self) -> None:
-        node = await find_node(self._parameters, self._context)
+        node = await find_permitted(self._parameters, self._context)
         if node.spec.unschedulable:
             self._context.account.say(f"node {self._parameters.node_name} was cordoned already")
         else:
@@ -26,7 +26,7 @@ class Uncordon(Operation[UncordonNode]):
     """Marks the node schedulable; one that is already is left as it is."""
 
     async def run(self) -> None:
-        node = await find_node(self._parameters, self._context)
+        node = await find_permitted(self._parameters, self._context)
         if node.spec.unschedulable:
             await uncordon(node, self._context)
         else:

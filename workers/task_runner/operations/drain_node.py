@@ -22,6 +22,7 @@ from workers.task_runner.leaving.listing import Listing
 from workers.task_runner.leaving.plan import LOOKED_UP, Controller, Fate, Plan, controller_key, has_emptydir, plan
 from workers.task_runner.leaving.rehearsal import rehearse
 from workers.task_runner.leaving.removal import Manner, Removal, few, grace_for
+from workers.task_runner.operations.forecast import forecast
 from workers.task_runner.operations.node import cordon, find_node, read_node, uncordon
 from workers.task_runner.operations.operation import Absent, Operation, instead_of
 from workers.task_runner.operations.volumes import await_detach, check_access
@@ -74,10 +75,12 @@ class DrainsNode(Operation[DrainNode]):
         with context.shared.view.room(Interest("node", self._name), context.story.wake) as room:
             try:
                 node = self._node = await self._find()
+                context.obey(context.shared.owner.on_node(node))
                 first = await self._plan(await self._listing.first(context, room))
                 self._explain(first, node)
                 self._refuse(first)
                 if self._parameters.dry_run:
+                    await forecast(node, len(first.to_evict), context)
                     await self._rehearse(first)
                     return
                 if self._parameters.wait_for_volume_detach:
@@ -102,7 +105,9 @@ class DrainsNode(Operation[DrainNode]):
             if key is not None and key not in self._living:
                 self._living[key] = await self._lives(key)
         context = self._context
-        return plan(pods, self._parameters, context.shared.settings.pod.uid, self._living, context.clock.now())
+        own_uid, now = context.shared.settings.pod.uid, context.clock.now()
+        protection = await context.patiently("read the marks of namespaces", context.shared.owner.protection)
+        return plan(pods, self._parameters, own_uid, self._living, now, protection)
 
     async def _lives(self, controller: Controller) -> bool:
         """Whether the controller is still there; one we may not read counts as there (rule 5)."""
@@ -171,6 +176,9 @@ class DrainsNode(Operation[DrainNode]):
         cordoned, resumed = node.spec.unschedulable, _CORDONED in self._context.notes
         if cordoned and resumed:
             return
+        if not resumed:
+            context = self._context
+            context.obey(await context.patiently("count the drain", context.shared.owner.begin_drain))
         # On record before the PATCH: after a crash nobody could tell who cordoned the node.
         noted = {_CORDONED: not cordoned, _NODE_UID: node.metadata.uid, _MACHINE: node.spec.provider_id}
         await self._context.remember("the cordon", **noted)
@@ -256,6 +264,9 @@ class DrainsNode(Operation[DrainNode]):
         The result is delivered by then, so the agent's log is all that can tell.
         """
         grace = grace_for(pod, self._parameters.grace_period)
+        permit = await self._context.call(self._context.shared.owner.begin_eviction)
+        if isinstance(permit, str):
+            raise TemporaryError(permit)
         outcome = await self._context.call(lambda: evict(self._context.kube, pod, grace))
         said = f"HTTP {outcome.code} {outcome.detail}"
         if outcome.verdict in (Verdict.REFUSED, Verdict.FORBIDDEN):

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from shared.kube.labels import problem_with, system_labels
 from shared.kube.objects import Meta
 from shared.schemas.parameters import LabelNode, LabelPod
-from workers.task_runner.operations.node import find_node
+from workers.task_runner.operations.node import find_node, find_permitted
 from workers.task_runner.operations.operation import Operation, write
-from workers.task_runner.operations.pod import find_pod
+from workers.task_runner.operations.pod import find_permitted_pod, find_pod
 from workers.task_runner.work.context import TaskFailed
 
 _RBAC = 'RBAC must allow verb "patch" on resource "nodes"'
@@ -22,7 +22,8 @@ class LabelsNode(Operation[LabelNode]):
     async def run(self) -> None:
         parameters, context = self._parameters, self._context
         labels = _checked(parameters.labels, parameters.force)
-        node = await find_node(parameters, context)
+        context.obey(context.shared.owner.on_labels(labels))
+        node = await find_permitted(parameters, context)
         missing = _missing(node.metadata, labels)
         if not missing:
             context.account.say(f"node {parameters.node_name} has these labels already")
@@ -52,7 +53,8 @@ class LabelsPod(Operation[LabelPod]):
     async def run(self) -> None:
         parameters, context = self._parameters, self._context
         labels = _checked(parameters.labels, parameters.force)
-        pod = await find_pod(parameters, context)
+        context.obey(context.shared.owner.on_labels(labels))
+        pod = await find_permitted_pod(parameters, context)
         missing = _missing(pod.metadata, labels)
         if not missing:
             context.account.say(f"pod {pod.name} has these labels already")

@@ -6,7 +6,7 @@ from enum import Enum
 
 from shared.kube.nodes import Node
 from shared.schemas.parameters import NodeParameters
-from workers.task_runner.guards import cordoning
+from workers.task_runner.operations import cordoning
 from workers.task_runner.operations.operation import Absent, read, registered_anew, write
 from workers.task_runner.work.context import Context, TaskFailed
 
@@ -80,6 +80,13 @@ async def find_node(
         else:
             context.obstacle = what
             await context.wait(_LOOK)
+
+
+async def find_permitted(parameters: NodeParameters, context: Context, begun_on: str | None = None) -> Node:
+    """The task's node, if the owner lets tasks write to it; a dry run says so where not. Raises as ``find_node``."""
+    node = await find_node(parameters, context, begun_on)
+    context.obey(context.shared.owner.on_node(node))
+    return node
 
 
 async def read_node(name: str, context: Context) -> Node:

@@ -25,6 +25,14 @@ async def find_pod(parameters: PodParameters, context: Context) -> Pod:
     return pod
 
 
+async def find_permitted_pod(parameters: PodParameters, context: Context) -> Pod:
+    """The task's pod, if the owner lets tasks touch it. Raises TaskFailed where not; else as ``find_pod``."""
+    pod = await find_pod(parameters, context)
+    protection = await context.patiently("read the marks of namespaces", context.shared.owner.protection)
+    context.obey(protection(pod))
+    return pod
+
+
 async def claim_pod(parameters: PodParameters, context: Context) -> Pod:
     """The pod to evict, its UID on record before anything is done to it.
 
@@ -33,10 +41,10 @@ async def claim_pod(parameters: PodParameters, context: Context) -> Pod:
 
     Raises:
         Absent: it is not there any more.
-        TaskFailed: it is newer than the task, or run by its kubelet from a file (rule 27).
+        TaskFailed: it is newer than the task, or run by its kubelet from a file (rule 27), or its owner protects it.
         Stopped: as the context says.
     """
-    pod = await find_pod(parameters, context)
+    pod = await find_permitted_pod(parameters, context)
     if pod.is_static:
         raise TaskFailed(f"pod {pod.name} is a static pod: its kubelet runs it from a file, evicting it is futile")
     if UID in context.notes:

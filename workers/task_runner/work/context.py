@@ -16,6 +16,7 @@ from shared.kube.nodes import Node, Nodes
 from shared.kube.pods import Pods
 from shared.queue.client import Queue
 from shared.schemas.tasks import Task
+from workers.task_runner.guards.owner import Owner
 from workers.task_runner.work.account import Account
 from workers.task_runner.work.announce import Announcer
 from workers.task_runner.work.calls import Calls, Rank
@@ -93,6 +94,8 @@ class Surroundings:
     evictor: Evictor
     view: View
     announcer: Announcer
+    owner: Owner
+    """The law of the cluster's owner."""
     paused: Callable[[], str | None] = lambda: None
     """The rule by which the cluster's owner has all tasks wait now; None when they may go on."""
     cordoning: threading.Lock = field(default_factory=threading.Lock)
@@ -192,10 +195,27 @@ class Context:
         while self.clock.monotonic() < moment:
             await until(moment)
 
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether the task only says what it would do."""
+        return self.task.parameters.get("dry_run") is True
+
+    def held(self) -> str | None:
+        """The rule by which the cluster's owner has this task wait now: a pause, or the time of day."""
+        return self.shared.paused() or (None if self.is_dry_run else self.shared.owner.closed())
+
+    def obey(self, rule: str | None) -> None:
+        """End the task by the owner's ``rule``, if there is one; a dry run only says it. Raises TaskFailed."""
+        if rule is None:
+            return
+        if not self.is_dry_run:
+            raise TaskFailed(rule)
+        self.account.say(f"the limits of the cluster's owner would refuse this: {rule}")
+
     async def allowed(self) -> None:
-        """Wait while the cluster's owner has paused all tasks; a safe point."""
+        """Wait while the cluster's owner has paused all tasks, or has no window open; a safe point."""
         said = False
-        while rule := self.shared.paused():
+        while rule := self.held():
             if not said:
                 self.account.say(f"paused by the cluster's owner: {rule}; the task goes on when that ends")
             said = True

@@ -18,6 +18,7 @@ from shared.queue.memory import MemoryQueue
 from shared.schemas.tasks import Task
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import FastClock, kube_of, settings_of
+from workers.task_runner.guards.owner import Owner
 from workers.task_runner.work.account import Account
 from workers.task_runner.work.announce import Announcer
 from workers.task_runner.work.calls import Calls
@@ -123,15 +124,17 @@ class Work:
         settings = settings_of(self._run_dir, **(env or {}))
         wanted = settings.tasks.kubernetes_events
         self.account = Account(self._clock)
+        queue = MemoryQueue()
         shared = Surroundings(
             settings=settings,
             kube=self.kube,
-            queue=MemoryQueue(),
+            queue=queue,
             clock=self._clock,
             calls=Calls(),
             evictor=Evictor(self.kube, rate=1000, burst=1000),
             view=View(self.kube, self._clock),
             announcer=Announcer(self.kube, self._clock, wanted, "agent-0"),
+            owner=Owner(settings.tasks.limits, self.kube, queue, self._clock),
         )
         self._surroundings.append(shared)
         story = Story()

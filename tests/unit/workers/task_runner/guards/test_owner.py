@@ -72,16 +72,18 @@ def test_what_cannot_be_read_protects(owner: Owner, cluster: Cluster) -> None:
         owner.on_pod(pod())
 
 
-def test_the_limits_are_those_of_the_moment(owner: Owner, kube: Kube, run_dir: Path) -> None:
+def test_the_limits_are_those_of_the_moment(owner: Owner, kube: Kube, run_dir: Path, clock: FakeClock) -> None:
     node = Nodes(kube).find("node-1")
     assert owner.on_node(node) is None
     assert owner.on_task("drain_node", dry_run=False) is None
     (run_dir / "allowed-task-types").write_text("cordon_node")
     assert "does not allow drain_node" in str(owner.on_task("drain_node", dry_run=False))
+    clock.advance(1)
     Nodes(kube).set_labels("node-1", {"node-role.kubernetes.io/control-plane": ""})
     node = Nodes(kube).find("node-1")
     assert "control plane" in str(owner.on_node(node))
     (run_dir / "allow-control-plane-nodes").write_text("true")
+    clock.advance(1)
     assert owner.on_node(node) is None
 
 

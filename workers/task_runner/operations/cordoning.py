@@ -18,11 +18,20 @@ def cordon(context: Context, node: Node) -> Node:
         TaskFailed: the owner's limit of nodes is cordoned already, by anyone.
         TemporaryError, NotFound, Conflict, Forbidden: from the API server.
     """
-    limits = context.shared.settings.tasks.limits.current()
     with context.shared.cordoning:
-        if limits.max_cordoned and (rule := guards.on_cordon(about_cordoning(node, context.nodes, limits), limits)):
+        if rule := refusal(context, node):
             raise TaskFailed(rule)
         return context.nodes.set_unschedulable(node.metadata.name, True, node.metadata.uid)
+
+
+def refusal(context: Context, node: Node) -> str | None:
+    """The owner's limit that keeps ``node`` from being cordoned now.
+
+    Raises:
+        TemporaryError, Forbidden: from the API server.
+    """
+    limits = context.shared.owner.limits
+    return guards.on_cordon(about_cordoning(node, context.nodes, limits), limits) if limits.max_cordoned else None
 
 
 def about_cordoning(node: Node, nodes: Nodes, limits: Limits) -> CordonAsked:

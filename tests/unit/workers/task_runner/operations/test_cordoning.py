@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from tests.sim.kube.cluster import Cluster
+from tests.unit.conftest import eventually
 from tests.unit.workers.task_runner.conftest import Work
-from workers.task_runner.guards.cordoning import cordon
+from workers.task_runner.operations.cordoning import cordon
 from workers.task_runner.work.context import TaskFailed
 
 
@@ -83,10 +84,11 @@ def test_a_group_of_nodes_has_a_limit_of_its_own(work: Work, cluster: Cluster) -
     assert work.is_cordoned("node-3")
 
 
-def test_the_mounted_key_holds_from_the_next_cordon_on(work: Work, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_mounted_key_holds_a_second_later(work: Work, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("limits")
     context = work.context(env={"LIMITS_DIR": str(folder)})
     cordon(context, context.nodes.find("node-1"))
     (folder / "max-cordoned-nodes").write_text("1\n")
+    eventually(lambda: context.shared.owner.limits.max_cordoned)
     with pytest.raises(TaskFailed, match="MAX_CORDONED_NODES is 1"):
         cordon(context, context.nodes.find("node-2"))
