@@ -115,6 +115,10 @@ _OF: dict[str, tuple[tuple[tuple[str, ...], Change], ...]] = {
     "ClusterRoleBinding": ((("subjects", "cloudoptim-agent", "namespace"), lambda node: NAMESPACE),),
     "PriorityClass": ((("metadata", "name"), _value(".Values.priorityClass.name")),),
     "NetworkPolicy": ((("spec", "egress"), _also(".Values.networkPolicy.egress")),),
+    "PersistentVolumeClaim": (
+        (("spec", "resources", "requests", "storage"), _value(".Values.persistentSpool.size")),
+        (("spec",), _optional("storageClassName", ".Values.persistentSpool.storageClass")),
+    ),
     "Deployment": (
         (("metadata",), _optional("annotations", ".Values.annotations")),
         (("spec", "template", "metadata", "labels"), _also(".Values.podLabels")),

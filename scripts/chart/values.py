@@ -56,6 +56,10 @@ privateCa:
 # With components.prices: prices.json as text, or make the ConfigMap cloudoptim-client-prices yourself.
 prices:
   json: ""
+# With components.persistentSpool: the claim's size, and its class, if not the cluster's default.
+persistentSpool:
+  size: 1Gi
+  storageClass: ""
 # With components.networkPolicy: more rules for what goes out.
 networkPolicy:
   egress: []
@@ -144,6 +148,7 @@ def schema(components: list[str]) -> str:
                 "components": _object({camel(name): _FLAG for name in components}),
                 "privateCa": _object({"certificate": _TEXT}),
                 "prices": _object({"json": _TEXT}),
+                "persistentSpool": _object({"size": {**_TEXT, "minLength": 1}, "storageClass": _TEXT}),
                 "networkPolicy": _object({"egress": _OBJECTS}),
                 "proxy": _object({"https": _TEXT, "http": _TEXT, "noProxy": _TEXT}),
                 "resources": {"type": "object"},

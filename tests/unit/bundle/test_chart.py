@@ -119,7 +119,8 @@ EVERYTHING: Object = {
     "networkPolicy": {"egress": [{"ports": [{"protocol": "TCP", "port": 3128}]}]},
     "privateCa": {"certificate": "-----BEGIN CERTIFICATE-----\nMIIB\n"},
     "prices": {"json": '{"m5.large": 0.1}'},
-    **chosen(["network-policy", "private-ca", "prices"]),
+    "persistentSpool": {"size": "2Gi", "storageClass": "fast"},
+    **chosen(["network-policy", "persistent-spool", "private-ca", "prices"]),
 }
 
 
@@ -156,6 +157,8 @@ def test_each_value_arrives(tmp_path: Path, run: Run) -> None:
     assert one(objects, "NetworkPolicy")["spec"]["egress"][-1] == {"ports": [{"protocol": "TCP", "port": 3128}]}
     assert one(objects, "ConfigMap", "cloudoptim-client-ca")["data"]["ca.crt"].endswith("\nMIIB\n")
     assert one(objects, "ConfigMap", "cloudoptim-client-prices")["data"]["prices.json"] == '{"m5.large": 0.1}'
+    claim = one(objects, "PersistentVolumeClaim")["spec"]
+    assert (claim["resources"]["requests"]["storage"], claim["storageClassName"]) == ("2Gi", "fast")
     assert {each["metadata"].get("namespace") for each in objects} == {None, "cloudoptim"}
     assert one(objects, "ClusterRoleBinding")["subjects"][0]["namespace"] == "cloudoptim"
 
