@@ -14,6 +14,9 @@ from shared import __version__
 from tests.container.bundle import fill_in, kubectl
 from tests.sim.central.server import Central
 
+LONE_NODE = {"allow-control-plane-nodes": "true"}
+"""Its only node is of the control plane."""
+
 _IMAGE = f"cloudoptim/client-agent:{__version__}"
 
 
@@ -38,7 +41,7 @@ def test_works_in_a_cluster(k3s: K3SContainer, tmp_path: Path) -> None:
     gateway = k3s.get_docker_client().gateway_ip(k3s.get_container_id())
     with Central(host="0.0.0.0") as central:
         url = f"http://{gateway}:{central.url.rpartition(':')[2]}"
-        bundle = str(fill_in(tmp_path / "k8s", {"central-server-url": url, "poll-interval-seconds": "2"}))
+        bundle = str(fill_in(tmp_path / "k8s", {"central-server-url": url, "poll-interval-seconds": "2", **LONE_NODE}))
         kubectl("apply", "-k", bundle)
         kubectl("rollout", "status", "deployment/cloudoptim-agent", "-n", "kube-system", "--timeout=180s")
         node = kubectl("get", "nodes", "-o", "name").stdout.strip().removeprefix("node/")
