@@ -298,7 +298,8 @@ _PAGE = """# Configuration
 All settings are environment variables. A missing or malformed one is named, with what was found and what is
 expected, and `cloudoptim-agent run` exits with 78 before it starts anything. An empty variable counts as unset.
 
-Proxies by the usual variables: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`.
+Proxies by the usual variables: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`. They are for Central: the API server is called
+without one at the Service's address, and with one only by a `KUBECONFIG`, unless `NO_PROXY` names it.
 
 This page is made by `make docs`; a test holds it to the code.
 """

@@ -24,7 +24,10 @@ def check_api_server(kube: Kube) -> Iterator[Finding]:
         answer = kube.exchange("GET", "/version")
         version = json.loads(answer.body).get("gitVersion", "?")
     except (AgentError, ValueError) as error:
-        advice = "in the pod: is the ServiceAccount's token mounted, and egress open? on a laptop: is KUBECONFIG right?"
+        advice = (
+            "in the pod: is the ServiceAccount's token mounted, and egress open? on a laptop: is KUBECONFIG right, and"
+            " does NO_PROXY name the API server where HTTPS_PROXY is set?"
+        )
         yield fail("kubernetes api", str(error), advice)
         return
     yield ok("kubernetes api", f"answers, version {version}")
