@@ -38,6 +38,10 @@ LASTS = 300.0
 """Seconds after which a fault of this pod's own that keeps a job from being done turns ``/health`` red."""
 
 
+_ELSEWHERE = float("inf")
+"""Patience with a job that another loop does as well, or that others already speak of."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What one loop of a worker is for."""
@@ -47,11 +51,12 @@ class Job:
     patience: float
     """Seconds it may be kept from it before it is named on ``/ready``."""
     lasts: float = LASTS
-    """Seconds after which it turns ``/health`` red, if it is this pod's own fault."""
+    """Seconds after which it turns ``/health`` red, if it is this pod's own fault; ``/ready`` comes first always."""
 
+    @property
+    def turns_red_after(self) -> float:
+        return max(self.lasts, 2 * self.patience) if self.patience < _ELSEWHERE else self.lasts
 
-_ELSEWHERE = float("inf")
-"""Patience with a job that another loop does as well, or that others already speak of."""
 
 JOBS: Mapping[str, Mapping[str, Job]] = {
     "health": {
@@ -212,7 +217,7 @@ def _hindered(program: str, facts: WorkerFacts) -> list[str]:
 def _is_lasting_fault(program: str, facts: WorkerFacts) -> bool:
     """Whether a job was kept from being done for so long, by a fault of this pod, that a restart is worth trying."""
     return any(
-        job.own_fault and job.hindered is not None and job.hindered > job_of(program, loop).lasts
+        job.own_fault and job.hindered is not None and job.hindered > job_of(program, loop).turns_red_after
         for loop, job in facts.jobs.items()
     )
 

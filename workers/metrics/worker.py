@@ -39,6 +39,8 @@ from workers.metrics.usage import NodeUsage
 
 _SELF_CHECK_SECONDS = 600.0
 
+_NOT_LISTED = "the first lists of nodes and pods are not complete"
+
 _FIRST_TOTALS = 1.0
 """Seconds between two looks whether the first lists are complete."""
 
@@ -103,6 +105,7 @@ class MetricsWorker(Worker):
         """Put one sample on the queue; the seconds until the next."""
         if self._nodes.totals is None or self._pods.totals is None:
             telemetry.COLLECTIONS.labels("not_ready").inc()
+            self._process.beats.wait("sample", _NOT_LISTED)
             return _FIRST_TOTALS
         try:
             self.put_sample()
@@ -115,6 +118,7 @@ class MetricsWorker(Worker):
     def check(self) -> float:
         """Compare the totals with a count; the seconds until the next time."""
         if self._nodes.totals is None or self._pods.totals is None:
+            self._process.beats.wait("self-check", _NOT_LISTED)
             return _SELF_CHECK_SECONDS
         for followed in (self._nodes, self._pods):
             followed.check(self._process.stop.wait)

@@ -23,7 +23,8 @@ from shared.central.stream import TaskStream
 from shared.kube.connection import Kube
 from shared.process.lifecycle import Loop, Process, one_pass
 from shared.process.programs import PROGRAMS
-from shared.process.state import CLUSTER, REGISTRATION, TASK, WORKER
+from shared.process.state import CLUSTER, DRAIN_ENDED, REGISTRATION, TASK, WORKER
+from shared.process.state import REFUSED as REFUSED_KEYS
 from shared.queue.client import QueueClient, QueueRefused
 from shared.queue.limits import Limits
 from shared.queue.retained import Retained
@@ -83,8 +84,15 @@ class Agent:
         self.task_runner = TaskRunner(process, self.runner, self._client(), stream)
         self.run("task-runner", self.task_runner.loops(), "poll", "gauges")
 
-    def start_metrics(self) -> None:
-        self.run("metrics", MetricsWorker(self.processes["metrics"], self.kube).loops(), "nodes")
+    def start(self, name: str, loop: str) -> None:
+        """One loop of a worker that is started anew."""
+        process = self.processes[name]
+        if name == "metrics":
+            self.run(name, MetricsWorker(process, self.kube).loops(), loop)
+        elif name == "event-watcher":
+            self.run(name, EventWatcher(process, self.kube).loops(), loop)
+        else:
+            self.run(name, self.heartbeat.loops(), loop)
 
     def mend(self) -> None:
         """Nothing is wrong any more; what was stopped runs again."""
@@ -212,7 +220,7 @@ def let_the_state_of_registration_be_lost(agent: Agent, patched: pytest.MonkeyPa
 def take_the_rights_of_metrics(agent: Agent, patched: pytest.MonkeyPatch) -> None:
     """The cluster's role was taken away: the main job cannot begin."""
     agent.cluster.fail(resource="nodes", status=403, times=None)
-    agent.start_metrics()
+    agent.start("metrics", "nodes")
 
 
 def give_up_writing(agent: Agent, patched: pytest.MonkeyPatch) -> None:
@@ -288,6 +296,79 @@ def test_a_registration_that_is_refused_is_named(
         central.faults.clear()
         agent.live(130)
         assert agent.health.ready()[0] == 200
+
+
+def refuse_list(resource: str) -> Callable[[Agent, pytest.MonkeyPatch], None]:
+    """The API server refuses the agent one resource for ever."""
+
+    def do(agent: Agent, patched: pytest.MonkeyPatch) -> None:
+        agent.cluster.fail(resource=resource, status=403, times=None)
+
+    return do
+
+
+def lose_results(agent: Agent, patched: pytest.MonkeyPatch) -> None:
+    """Central fails at whatever is delivered."""
+    agent.stop("task-runner")
+    agent.central.fault("*", status=500)
+    agent.queue.put("results", [("r", b'{"task_id": "r"}')])
+
+
+def damage(method: str, prefix: str) -> Callable[[Agent, pytest.MonkeyPatch], None]:
+    """The broker can answer nothing about one part of the state."""
+
+    def do(agent: Agent, patched: pytest.MonkeyPatch) -> None:
+        whole = getattr(Retained, method)
+
+        def only_others(self: Retained, asked: str, after: Any) -> Any:
+            return _fail() if asked == prefix else whole(self, asked, after)
+
+        patched.setattr(Retained, method, only_others)
+
+    return do
+
+
+def nothing_more(agent: Agent, patched: pytest.MonkeyPatch) -> None:
+    """What it needs was never there."""
+
+
+ROWS: dict[tuple[str, str], Callable[[Agent, pytest.MonkeyPatch], None]] = {
+    ("event-watcher", "events"): refuse_list("events"),
+    ("event-watcher", "pods"): refuse_list("pods"),
+    ("event-watcher", "nodes"): refuse_list("nodes"),
+    ("metrics", "nodes"): refuse_list("nodes"),
+    ("metrics", "pods"): refuse_list("pods"),
+    ("metrics", "sample"): nothing_more,
+    ("metrics", "self-check"): nothing_more,
+    ("metrics", "drains"): damage("changes", DRAIN_ENDED),
+    ("heartbeat", "deliver"): lose_results,
+    ("heartbeat", "refusals"): damage("page", REFUSED_KEYS),
+}
+"""The other rows of the table, each broken in the same way."""
+
+ELSEWHERE = {
+    ("health", "spool"), ("heartbeat", "beat"), ("task-runner", "poll"), ("task-runner", "gauges"),  # above
+    ("heartbeat", "register"),  # above
+    ("health", "supervisord"), ("health", "assess"),  # test_worker.py, and on the agent as it ships
+    # Passes like those above: a read, a call, a put.
+    ("metrics", "devices"), ("metrics", "pod-usage"), ("heartbeat", "prices"),
+    ("event-watcher", "tell"), ("event-watcher", "own work"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "loop"), ROWS)
+def test_each_row_of_the_table_is_named_when_its_job_cannot_be_done(agent: Agent, program: str, loop: str) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        ROWS[program, loop](agent, patched)
+        agent.stop(program)
+        agent.start(program, loop)
+        said = agent.until_named(limit=int(JOBS[program][loop].patience) + 60)
+        assert f"{program} cannot {JOBS[program][loop].what}, for " in said
+
+
+def test_every_row_is_broken_somewhere() -> None:
+    spoken_of = {(program, loop) for program, jobs in JOBS.items() for loop, job in jobs.items() if job.patience < 1e9}
+    assert spoken_of == {*ROWS, *ELSEWHERE}
 
 
 def test_each_loop_of_each_worker_is_a_job_in_the_table(agent: Agent, kube: Kube) -> None:

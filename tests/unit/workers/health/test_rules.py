@@ -160,12 +160,17 @@ def test_a_job_that_cannot_be_done_for_longer_than_its_patience_is_named(program
 @pytest.mark.parametrize(("program", "loop", "job"), EVERY_JOB)
 def test_only_a_fault_of_this_pod_that_lasts_turns_health_red(program: str, loop: str, job: Job) -> None:
     for own_fault, hindered, healthy in [
-        (True, job.lasts, True),
-        (True, job.lasts + 1, False),
+        (True, job.turns_red_after, True),
+        (True, job.turns_red_after + 1, False),
         (False, 1_000_000.0, True),
     ]:
         found = verdict(workers_that(program, **{loop: JobFacts(9999.0, hindered, "why", own_fault)}))
         assert found.healthy == healthy
+
+
+@pytest.mark.parametrize(("program", "loop", "job"), SPOKEN_OF)
+def test_ready_speaks_of_it_first(program: str, loop: str, job: Job) -> None:
+    assert job.turns_red_after >= 2 * job.patience
 
 
 def test_a_job_that_is_done_may_have_been_done_long_ago() -> None:
