@@ -21,6 +21,9 @@ LOCK_PATIENCE = 20.0
 
 _LOCK = "lock"
 
+_WRITTEN = ("spool.sqlite*", "fatal.json", "supervisord.pid")
+"""Files that an earlier version may have left readable for others; whatever else is there is not ours to change."""
+
 _PR_SET_PDEATHSIG = 1
 """prctl(2), linux/prctl.h."""
 
@@ -54,9 +57,11 @@ class RunDirectory:
     """``path``, made if need be, locked for as long as this process lives, closed to all other users."""
 
     def __init__(self, path: Path, patience: float = LOCK_PATIENCE) -> None:
-        """Raises:
-        RunDirectoryTaken: another agent holds the lock.
-        OSError: the directory cannot be used.
+        """Take the directory, waiting up to ``patience`` seconds for another agent to leave it.
+
+        Raises:
+            RunDirectoryTaken: another agent holds the lock.
+            OSError: the directory cannot be used.
         """
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.private = _close_to_others(path)
@@ -84,11 +89,14 @@ def _locked(descriptor: int) -> bool:
 
 def _close_to_others(path: Path) -> bool:
     """Take all rights of others from the directory and the files of an earlier run in it; False if it is not ours."""
+    if path.stat().st_mode & stat.S_ISVTX:  # Meant to be shared, as /tmp is.
+        return False
     try:
         path.chmod(0o700)
     except PermissionError:
         return False
-    for entry in path.iterdir():
-        if stat.S_ISREG(entry.lstat().st_mode):
-            entry.chmod(0o600)
+    for pattern in _WRITTEN:
+        for entry in path.glob(pattern):
+            if stat.S_ISREG(entry.lstat().st_mode):
+                entry.chmod(0o600)
     return True

@@ -102,10 +102,22 @@ def test_what_an_earlier_run_left_open_to_others_is_closed(tmp_path: Path) -> No
     tmp_path.chmod(0o755)
     for name in ("spool.sqlite", "spool.sqlite-wal", "fatal.json"):
         (tmp_path / name).touch(0o644)
-    (tmp_path / "elsewhere").symlink_to("/etc/hostname")
+    (tmp_path / "kubeconfig").touch(0o644)
+    (tmp_path / "spool.sqlite.corrupt").symlink_to("/etc/hostname")
     directory = RunDirectory(tmp_path)
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
-    assert {mode for name, mode in modes(tmp_path).items() if name != "elsewhere"} == {0o600}
+    assert {name for name, mode in modes(tmp_path).items() if mode & 0o077} == {"kubeconfig", "spool.sqlite.corrupt"}
+    directory.release()
+
+
+def test_a_directory_that_is_meant_to_be_shared_is_left_as_it_is(tmp_path: Path) -> None:
+    """Somebody set AGENT_RUN_DIR=/tmp, and runs it as root."""
+    tmp_path.chmod(0o1777)
+    (tmp_path / "spool.sqlite").touch(0o644)
+    directory = RunDirectory(tmp_path)
+    assert not directory.private
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+    assert modes(tmp_path)["spool.sqlite"] == 0o644
     directory.release()
 
 
