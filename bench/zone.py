@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import image
 from bench.cgroup import Group
 from bench.report import Figure, percentile, report
 from shared.kube.connection import Kube
@@ -135,30 +136,46 @@ def site(nodes: int, ending_seconds: float, limited: bool = True) -> Iterator[Si
                 print(f"  no CPU quota can be set here: {error}")
         central = stack.enter_context(Central())
         wrap: Any = {"wrap": group.wrap} if group else {}
-        agent = stack.enter_context(Agent(central.url, kubeconfig, _SETTINGS, **wrap))
+        agent = stack.enter_context(Agent(central.url, kubeconfig, {**image.environment(), **_SETTINGS}, **wrap))
         agent.wait_ready(120)
         central.ledger.wait(lambda: central.streams)
         yield Site(Kube(str(kubeconfig), "bench", connections=8), f"http://127.0.0.1:{port}", central, agent, group)
 
 
 class Peak:
-    """The highest working set of a group while the block runs."""
+    """The highest working set of a group while the block runs, and the highest PSS of each worker."""
 
-    def __init__(self, group: Group | None) -> None:
-        self._group = group
+    def __init__(self, site: Site) -> None:
+        self._group = site.group
+        self._agent = site.agent
         self._done = threading.Event()
         self.bytes = 0
+        self.workers: dict[str, int] = {}
+        """Bytes by program."""
 
     def __enter__(self) -> Peak:
         threading.Thread(target=self._look, daemon=True).start()
         return self
 
     def _look(self) -> None:
+        looks = 0
         while self._group is not None and not self._done.wait(0.2):
             self.bytes = max(self.bytes, self._group.working_set())
+            if looks % 25 == 0:
+                for name, pid in self._agent.pids().items():
+                    self.workers[name] = max(self.workers.get(name, 0), _pss(pid))
+            looks += 1
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
+
+
+def _pss(pid: int) -> int:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
 
 
 def zone(kills: int) -> list[Figure]:
@@ -166,7 +183,7 @@ def zone(kills: int) -> list[Figure]:
     with site(500, 30.0) as at:
         nodes = at.fill(500, 15, "zone")
         killer = Killer(at.agent, kills)
-        with Peak(at.group) as peak:
+        with Peak(at) as peak:
             killer.start()
             seconds = at.drain(nodes)
             killed = killer.stop()
@@ -174,6 +191,7 @@ def zone(kills: int) -> list[Figure]:
             Figure("500 nodes x 15 pods, 30 s to end, pushed at once", seconds, "s", None if kills else 150),
             Figure("peak working set of the whole agent meanwhile", peak.bytes / MIB, "MiB", 160),
             Figure("CPU of the whole agent", at.group.cpu_seconds() if at.group else 0.0, "s"),
+            *(Figure(f"peak PSS of {name}", size / MIB, "MiB") for name, size in sorted(peak.workers.items())),
         ]
         if kills:
             accepted = Counter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from sys import intern
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,21 @@ PATH = "/api/v1/pods"
 
 MIRROR = "kubernetes.io/config.mirror"
 """Annotation of a static pod's image in the API: the kubelet runs it from a file, deleting it is futile."""
+
+
+KEPT_LABELS = frozenset(
+    {
+        "batch.kubernetes.io/controller-uid",
+        "cloudoptim.io/protected",
+        "cluster.x-k8s.io/drain",
+        "pod-template-hash",
+        "statefulset.kubernetes.io/pod-name",
+    }
+)
+"""Labels by which anything is decided about a pod."""
+
+KEPT_ANNOTATIONS = frozenset({MIRROR, "cluster-autoscaler.kubernetes.io/safe-to-evict", "karpenter.sh/do-not-disrupt"})
+"""Annotations likewise. What others write there may be kilobytes."""
 
 
 class Toleration(Struct, frozen=True):
@@ -28,6 +44,11 @@ class Volume(Struct, frozen=True):
     empty_dir: dict[str, Any] | None = None
     persistent_volume_claim: dict[str, Any] | None = None
     ephemeral: dict[str, Any] | None = None
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether it is anything that a drain asks about."""
+        return (self.empty_dir, self.persistent_volume_claim, self.ephemeral) != (None, None, None)
 
 
 class PodSpec(Struct, frozen=True):
@@ -93,6 +114,46 @@ class Pod(Struct, frozen=True):
 
     def label(self, key: str) -> str | None:
         return (self.metadata.labels or {}).get(key)
+
+
+_READY = [Condition("Ready", "True")]
+
+
+def compact(pod: Pod) -> Pod:
+    """``pod`` without what nothing is decided by, and with its strings shared: hundreds of drains hold thousands."""
+    meta, spec, status = pod.metadata, pod.spec, pod.status
+    owner = controller_of(meta)
+    shared = None
+    if owner is not None:
+        shared = [Owner(intern(owner.kind), intern(owner.name), intern(owner.uid), True, intern(owner.api_version))]
+    return Pod(
+        Meta(
+            meta.name,
+            intern(meta.namespace),
+            meta.uid,
+            meta.resource_version,
+            meta.creation_timestamp,
+            meta.deletion_timestamp,
+            meta.deletion_grace_period_seconds,
+            _kept(meta.labels, KEPT_LABELS),
+            _kept(meta.annotations, KEPT_ANNOTATIONS),
+            shared,
+            meta.finalizers,
+        ),
+        "",
+        PodSpec(
+            intern(spec.node_name),
+            [one for one in spec.volumes or () if one.holds_data] or None,
+            [one for one in spec.tolerations or () if one.effect != "NoExecute"] or None,
+            intern(spec.priority_class_name),
+            spec.termination_grace_period_seconds,
+        ),
+        PodStatus(intern(status.phase), "", "", status.start_time, _READY if pod.is_ready else None),
+    )
+
+
+def _kept(found: dict[str, str] | None, keys: frozenset[str]) -> dict[str, str] | None:
+    return {key: found[key] for key in keys & found.keys()} or None if found else None
 
 
 class Pods(Resource[Pod]):

@@ -50,9 +50,16 @@ class Passes:
             if story.asleep:
                 self._schedule(story, self._clock.monotonic())
 
+    def _tidy(self) -> None:
+        """Drop the moments that stories were scheduled for and did not need: a woken one is scheduled anew."""
+        if len(self._due) > 4 * len(self._variables) + 64:
+            self._due = [entry for entry in self._due if self._is_current(entry)]
+            heapq.heapify(self._due)
+
     def _schedule(self, story: Story, moment: float) -> None:
         story.due, story.asleep = moment, True
         heapq.heappush(self._due, (moment, next(self._sequence), story, self._variables[story]))
+        self._tidy()
         self._changed.notify()
 
     def _run(self) -> None:

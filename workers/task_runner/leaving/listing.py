@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.kube.pods import Pod
+from shared.kube.pods import Pod, compact
 from shared.kube.reads import Resource
 from workers.task_runner.work.context import Context, TaskFailed
 from workers.task_runner.work.room import Room
@@ -34,8 +34,9 @@ class Listing:
         page = await context.patiently("list pods", lambda: self.pods.cached(self.query))
         if page.skipped or not room.takes(page.metadata.resource_version):
             return await self.consistent(context, room)
-        room.listed(page.items, page.metadata.resource_version)
-        return page.items
+        pods = [compact(pod) for pod in page.items]
+        room.listed(pods, page.metadata.resource_version)
+        return pods
 
     async def consistent(self, context: Context, room: Room | None = None) -> list[Pod]:
         """The pods as they are. What a later step concludes from a pod's absence, it concludes from this.
@@ -55,7 +56,7 @@ class Listing:
         pods: list[Pod] = []
         version, skipped = "", 0
         for page in self.pods.pages(self.query):
-            pods += page.items
+            pods += map(compact, page.items)
             version = version or page.metadata.resource_version
             skipped += page.skipped
         return pods, version, skipped

@@ -18,7 +18,7 @@ from shared.basics.timing import Backoff, Clock
 from shared.kube.connection import Kube
 from shared.kube.decoding import Decoder
 from shared.kube.objects import Owner, Struct, controller_of_owners
-from shared.kube.pods import PATH, Pod
+from shared.kube.pods import PATH, Pod, compact
 from shared.kube.reads import Change, Resource
 from shared.kube.watch import Lists, Watch, Watching
 from workers.task_runner.work.room import Room
@@ -124,7 +124,7 @@ class View:
     def _decode(self, raw: bytes | Raw) -> Pod:
         stranger = _stranger_decoder(raw)
         if any(interest in self._rooms for interest in _interests_in(stranger)):
-            return _pod_decoder(raw)
+            return compact(_pod_decoder(raw))
         return stranger  # type: ignore[return-value]  # whoever gets it asks for its rooms, and it has none
 
 

@@ -9,8 +9,11 @@ import pytest
 
 from shared.kube.connection import Kube
 from shared.kube.errors import Conflict, NotFound
-from shared.kube.pods import Pod, Pods, on_node
+from shared.kube.pods import KEPT_ANNOTATIONS, KEPT_LABELS, MIRROR, Pod, Pods, compact, on_node
 from tests.sim.kube.cluster import Cluster
+from workers.task_runner.guards.law import PROTECTED
+from workers.task_runner.leaving import plan
+from workers.task_runner.operations import replacement
 
 
 def pod(**parts: Any) -> Pod:
@@ -93,3 +96,50 @@ def test_labels_are_set_on_exactly_the_pod_that_was_meant(cluster: Cluster, kube
     with pytest.raises(NotFound):
         Pods(kube).set_labels("shop", "none", {"team": "c"}, uid)
     assert (cluster.pod("shop", "a") or {})["metadata"]["labels"]["team"] == "b"
+
+
+def test_what_is_kept_of_a_pod_is_all_that_anything_is_decided_by() -> None:
+    """A label or an annotation that a decision reads is never left out."""
+    assert {PROTECTED, plan._CLUSTER_API, *replacement._SELECTIVE_LABELS} <= KEPT_LABELS
+    assert {MIRROR, plan._KARPENTER, plan._AUTOSCALER} <= KEPT_ANNOTATIONS
+
+
+def test_a_compact_pod_tells_what_the_whole_one_does() -> None:
+    whole = msgspec.convert(
+        {
+            "kind": "Pod",
+            "metadata": {
+                "name": "web-0",
+                "namespace": "shop",
+                "uid": "u",
+                "resourceVersion": "7",
+                "deletionTimestamp": "2026-03-01T12:00:00Z",
+                "finalizers": ["keep"],
+                "labels": {"app": "web", "pod-template-hash": "abc", "cluster.x-k8s.io/drain": "skip"},
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}" * 500, MIRROR: "x"},
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "n"},
+                    {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "r", "controller": True},
+                ],
+            },
+            "spec": {
+                "nodeName": "node-1",
+                "priorityClassName": "system-node-critical",
+                "terminationGracePeriodSeconds": 7,
+                "tolerations": [{"operator": "Exists", "effect": "NoExecute"}, {"operator": "Exists"}],
+                "volumes": [{"name": "token"}, {"name": "scratch", "emptyDir": {}}],
+            },
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "reason": "r"}]},
+        },
+        Pod,
+    )
+    kept = compact(whole)
+    for fact in ("name", "uid", "controller", "is_static", "ended", "terminating", "is_ready"):
+        assert getattr(kept, fact) == getattr(whole, fact), fact
+    assert kept.metadata.finalizers == ["keep"]
+    assert kept.metadata.labels == {"pod-template-hash": "abc", "cluster.x-k8s.io/drain": "skip"}
+    assert kept.metadata.annotations == {MIRROR: "x"}
+    assert [volume.name for volume in kept.spec.volumes or ()] == ["scratch"]
+    assert len(kept.spec.tolerations or ()) == 1
+    assert kept.spec.termination_grace_period_seconds == 7
+    assert compact(kept) == kept
