@@ -90,6 +90,17 @@ def test_a_protected_pod_refuses_the_drain_before_anything_is_touched(ground: Gr
     assert not ground.is_cordoned
 
 
+def test_a_pod_that_is_protected_while_it_waits_stays(ground: Ground, tasks: Tasks) -> None:
+    (held,) = ground.replicas("held")
+    ground.budget("held", "held", maxUnavailable=0)
+    task = tasks.begin("drain_node", drain(ground))
+    ground.wait_for(lambda: tasks.kube.evictions)
+    ground.patch(ground.pod_path(name_of(held)), {"metadata": {"labels": {PROTECTED: "true"}}})
+    ground.remove("PodDisruptionBudget", "held")
+    refused(tasks.result(task), "Node still has 1 pods", f"it is labelled {PROTECTED}=true")
+    assert {exchange.answer.status for exchange in tasks.kube.evictions} == {429}
+
+
 @pytest.mark.parametrize("task_type", ["delete_pod", "reschedule_pod", "label_pod"])
 def test_no_task_about_one_pod_touches_a_protected_one(ground: Ground, tasks: Tasks, task_type: str) -> None:
     (kept,) = ground.replicas("kept", labels={PROTECTED: "true"})

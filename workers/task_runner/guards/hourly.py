@@ -53,9 +53,8 @@ class Tally:
     @staticmethod
     def read(record: object) -> Tally:
         """What ``record`` kept; nothing, where it is none of ours."""
-        if not isinstance(record, dict):
-            return Tally({})
-        return Tally({int(minute): int(count) for minute, count in record.items() if str(minute).isdigit()})
+        kept = record.items() if isinstance(record, dict) else ()
+        return Tally({int(minute): count for minute, count in kept if str(minute).isdigit() and isinstance(count, int)})
 
     def _recent(self, now: datetime) -> dict[int, int]:
         recent: dict[int, int] = {}

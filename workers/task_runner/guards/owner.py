@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
+from shared.basics.errors import TemporaryError
 from shared.basics.timing import Clock
 from shared.config.limits import Limits
 from shared.kube.connection import Kube
 from shared.kube.nodes import Node
-from shared.kube.objects import Meta
+from shared.kube.objects import Struct
 from shared.kube.pods import Pod
 from shared.kube.reads import Resource
 from shared.queue.client import Queue
@@ -29,8 +28,15 @@ _READ = 1.0
 _ANY_MARK = {"labelSelector": PROTECTED}
 
 
-class _Namespace(msgspec.Struct, frozen=True):
-    metadata: Meta
+class _Meta(Struct, frozen=True):
+    name: str = ""
+    labels: dict[str, str] | None = None
+
+
+class _Namespace(Struct, frozen=True):
+    """As little of a namespace as can be, so that nothing odd in it keeps its mark from being seen."""
+
+    metadata: _Meta = _Meta()
 
 
 class Owner:
@@ -40,7 +46,9 @@ class Owner:
         self._limits = limits
         self._namespaces = Resource(kube, "/api/v1/namespaces", _Namespace)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._looking = threading.Lock()
+        """Held while the API server is asked: never wanted by who must not wait for it."""
         self._current = limits
         self._read_at: float | None = None
         self._marks: Mapping[str, Mapping[str, str]] = {}
@@ -51,7 +59,7 @@ class Owner:
     @property
     def limits(self) -> Limits:
         """The limits as they are now, or were a second ago: hundreds of tasks ask before each request."""
-        with self._lock:
+        with self._reading:
             now = self._clock.monotonic()
             if self._read_at is None or now - self._read_at >= _READ:
                 self._current, self._read_at = self._limits.current(), now
@@ -109,10 +117,12 @@ class Owner:
 
     def _marked(self) -> Mapping[str, Mapping[str, str]]:
         """Labels of the namespaces that have the owner's mark, by name."""
-        with self._lock:
+        with self._looking:
             now = self._clock.monotonic()
             if self._known_at is None or now - self._known_at > _FRESH:
-                found = self._namespaces.cached(_ANY_MARK).items
-                self._marks = {each.metadata.name: each.metadata.labels or {} for each in found}
+                page = self._namespaces.cached(_ANY_MARK)
+                if page.skipped:
+                    raise TemporaryError(f"{page.skipped} namespaces cannot be read: they may be protected")
+                self._marks = {each.metadata.name: each.metadata.labels or {} for each in page.items}
                 self._known_at = now
             return self._marks

@@ -247,7 +247,8 @@ def describe(departure: Departure, now: float, wall: float) -> str:
     pod, last = departure.pod, departure.last
     parts = [f"{pod.name} uid={pod.uid} {departure.stage.value} phase={pod.status.phase or '?'}"]
     if last is not None:
-        parts.append(last.detail if last.verdict is Verdict.RATIONED else f"HTTP {last.code}: {last.detail}")
+        ours = not last.code and last.verdict is not Verdict.RETRY  # The owner's law, before anybody was asked.
+        parts.append(last.detail if ours else f"HTTP {last.code}: {last.detail}")
     if departure.blocked:
         parts.append(f"{departure.holder} held it for {departure.held_for(now):.0f} s")
     if stuck := why_stuck(pod, wall):

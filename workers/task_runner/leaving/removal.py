@@ -158,6 +158,8 @@ class Removal:
         A request whose answer was lost keeps its place for the next try: it may have been taken.
         """
         owner = self._context.shared.owner
+        if rule := owner.on_pod(pod):
+            return Outcome(Verdict.REFUSED, 0, rule)  # Protected since it was planned.
         if pod.uid not in self._permits:
             permit = owner.begin_eviction()
             if isinstance(permit, str):

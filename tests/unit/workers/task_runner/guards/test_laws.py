@@ -269,6 +269,6 @@ def test_no_hour_ever_sees_less_than_was_begun_in_it(begun: list[tuple[int, int]
 def test_the_tally_survives_being_kept_and_nonsense_is_none() -> None:
     tally = Tally({}).add(NOON, 3)
     assert Tally.read(tally.record()) == tally
-    things: list[object] = [None, [], {"x": 1}, "1"]
+    things: list[object] = [None, [], {"x": 1}, "1", {"12": "x"}, {"-1": 3}]
     for nonsense in things:
         assert Tally.read(nonsense) == Tally({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from shared.kube.errors import Forbidden
 from shared.kube.nodes import Nodes
 from shared.queue.memory import MemoryQueue
 from tests.sim.kube.cluster import Cluster
-from tests.unit.conftest import FakeClock, settings_of
+from tests.unit.conftest import FakeClock, eventually, settings_of
 from tests.unit.workers.task_runner.conftest import pod
 from workers.task_runner.guards.law import PROTECTED
 from workers.task_runner.guards.ledger import Permit
@@ -94,3 +95,14 @@ def test_evictions_and_drains_are_counted_apart(owner: Owner) -> None:
     owner.not_evicted(permit)
     assert isinstance(owner.begin_eviction(), Permit)
     assert owner.begin_drain() is None
+
+
+def test_whoever_asks_for_limits_does_not_wait_for_the_api_server(owner: Owner, cluster: Cluster) -> None:
+    """The passes over all tasks do, before each request."""
+    cluster.fail(verb="list", resource="namespaces", delay=2.0, times=1)
+    asking = threading.Thread(target=owner.on_pod, args=(pod(),))
+    asking.start()
+    eventually(lambda: owner._looking.locked())
+    assert owner.closed() is None
+    assert asking.is_alive()
+    asking.join(60)
