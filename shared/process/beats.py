@@ -89,7 +89,7 @@ class Beats:
     def overdue(self) -> dict[str, float]:
         """Seconds each late loop is late."""
         now = self._clock.monotonic()
-        return {name: round(now - loop.due, 1) for name, loop in self._loops.items() if loop.due < now}
+        return {name: round(now - loop.due, 1) for name, loop in list(self._loops.items()) if loop.due < now}
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         """What is told of each loop: ``done``, seconds since it last did its work; and of one that is hindered
@@ -97,7 +97,7 @@ class Beats:
         """
         now = self._clock.monotonic()
         jobs: dict[str, dict[str, Any]] = {}
-        for name, loop in self._loops.items():
+        for name, loop in list(self._loops.items()):
             jobs[name] = {"done": round(now - loop.done_at, 1)}
             if loop.hindered_at is not None:
                 hindered = round(now - loop.hindered_at, 1)

@@ -16,7 +16,7 @@ How soon each fault shows, at the latest (the looks are a second apart, and supe
 | a worker starts, crashes, or was stopped by a person | 6 s | red | green |
 | Central or the API server is not connected | the failed call + 2 s | red | green |
 | a job cannot be done, for somebody else's fault or for want of room | its patience + 6 s | red | green |
-| a job cannot be done, for a fault of this pod | its patience + 6 s | red | red after 300 s |
+| a job cannot be done, for a fault of this pod | its patience + 6 s | red | red after 300 s, or twice its patience |
 | supervisord does not answer | 30 s | red | red |
 """
 
@@ -32,7 +32,7 @@ SILENCE = 20.0
 """Seconds after which a worker that publishes every five is hung, or cannot reach the queue."""
 
 _ROUNDING = 1.0
-"""Seconds by which ``running_for`` may be wrong: supervisord counts whole ones."""
+"""Seconds by which what was said of two moments, by two clocks of the kernel, may disagree."""
 
 LASTS = 300.0
 """Seconds after which a fault of this pod's own that keeps a job from being done turns ``/health`` red."""
