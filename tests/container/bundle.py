@@ -78,3 +78,18 @@ def rbac(*components: str) -> list[Object]:
         operations = yaml.safe_load((COMPONENTS / component / "rules.yaml").read_text())
         rules += [operation["value"] for operation in operations]
     return objects
+
+
+def policies(component: str) -> list[tuple[str, Object]]:
+    """The admission policies of a component and their bindings, each with the path it is created at."""
+    paths = {
+        "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+        "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+    }
+    files = sorted((COMPONENTS / component).glob("*.yaml"))
+    documents = [document for path in files for document in yaml.safe_load_all(path.read_text())]
+    return [
+        (f"/apis/admissionregistration.k8s.io/v1/{paths[document['kind']]}", document)
+        for document in documents
+        if isinstance(document, dict) and document.get("kind") in paths
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from shared.kube.connection import MERGE_PATCH, Kube
-from tests.container.bundle import COMPONENTS, rbac
+from tests.container.bundle import COMPONENTS, policies, rbac
 from tests.sim.hostile.verdict import PROTECTED
 from tests.sim.kube.cluster import Cluster
 
@@ -43,7 +43,8 @@ def attacked(folder: Path, guarded: bool) -> Iterator[Cluster]:
         vault = {"metadata": {"labels": {PROTECTED: "true"}}}
         admin.call("PATCH", "/api/v1/namespaces/vault", None, vault, MERGE_PATCH)
         if guarded:
-            protect(admin)
+            for path, policy in policies("admission-limits"):
+                admin.call("POST", path, None, policy)
         cluster.wait_settled()
         yield cluster
 
@@ -60,16 +61,6 @@ def _fill(cluster: Cluster) -> None:
     cluster.add_pod("shop", "solo", "node-2")
     cluster.add_pod("shop", "kept", "node-3", labels={PROTECTED: "true"})
     cluster.add_pod("shop", "calm", "node-4", annotations={"karpenter.sh/do-not-disrupt": "true"})
-
-
-def protect(admin: Kube) -> None:
-    """Apply the policies of the component, as ``kubectl apply -k`` does."""
-    collections = {"Policy": "validatingadmissionpolicies", "Binding": "validatingadmissionpolicybindings"}
-    for path in sorted((COMPONENTS / "admission-limits").glob("*.yaml")):
-        for document in yaml.safe_load_all(path.read_text()):
-            kind = str((document if isinstance(document, dict) else {}).get("kind")).rpartition("Admission")[2]
-            if found := next((name for end, name in collections.items() if kind.endswith(end)), None):
-                admin.call("POST", f"/apis/admissionregistration.k8s.io/v1/{found}", None, document)
 
 
 def settings() -> dict[str, str]:

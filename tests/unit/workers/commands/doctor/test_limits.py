@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from shared.config import load
 from shared.kube.connection import MERGE_PATCH, Answer, Kube
+from tests.container.bundle import policies
 from tests.sim.agent import ROOT
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import kube_of, settings_of
@@ -61,14 +61,9 @@ def bundle() -> Iterator[Cluster]:
         yield cluster
 
 
-def apply(kube: Kube, *components: str) -> None:
-    for component in components:
-        for path in sorted((K8S / "components" / component).glob("*.yaml")):
-            for document in yaml.safe_load_all(path.read_text()):
-                if isinstance(document, dict) and document.get("kind", "").startswith("ValidatingAdmission"):
-                    plural = "ies" if document["kind"].endswith("Policy") else "ybindings"
-                    collection = f"validatingadmissionpolic{plural}"
-                    kube.call("POST", f"/apis/admissionregistration.k8s.io/v1/{collection}", None, document)
+def apply(kube: Kube) -> None:
+    for path, policy in policies("admission-limits"):
+        kube.call("POST", path, None, policy)
 
 
 def tried(cluster: Cluster, folder: Path) -> list[Finding]:
@@ -79,7 +74,7 @@ def tried(cluster: Cluster, folder: Path) -> list[Finding]:
 def test_inside_the_pod_it_is_tried_and_nothing_is_changed(bundle: Cluster, tmp_path: Path) -> None:
     before = [json.dumps(node) for node in bundle.nodes()]
     assert ["and nothing forbids it" in finding.detail for finding in tried(bundle, tmp_path / "agent")] == [True, True]
-    apply(kube_of(bundle.url, tmp_path, "admin"), "admission-limits")
+    apply(kube_of(bundle.url, tmp_path, "admin"))
     findings = tried(bundle, tmp_path / "agent")
     assert [finding.verdict for finding in findings] == [Verdict.OK] * 2
     assert "in force; tried with dryRun=All to change a node's annotations" in findings[0].detail
@@ -104,7 +99,7 @@ def test_what_else_refuses_is_quoted() -> None:
 def test_from_a_laptop_the_policies_are_looked_at(bundle: Cluster, tmp_path: Path) -> None:
     admin = kube_of(bundle.url, tmp_path, "admin")
     assert all("is not applied" in finding.detail for finding in check_admission(admin, inside=False))
-    apply(admin, "admission-limits")
+    apply(admin)
     assert all("is there and bound" in finding.detail for finding in check_admission(admin, inside=False))
     bindings = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
     audit = {"spec": {"validationActions": ["Audit"]}}
