@@ -9,11 +9,15 @@ from collections.abc import Callable
 
 from shared.basics.errors import AgentError
 from shared.kube.connection import Hangup, Kube
-from tests.hollow import pods
-from tests.hollow.pods import Due, Object
 from tests.hollow.timers import Timers
+from tests.sim.kube import tending
+from tests.sim.kube.pods import running_status
+from tests.sim.kube.resources import Object
+from tests.sim.kube.tending import Due
 
 STRATEGIC = "application/strategic-merge-patch+json"
+START_SECONDS, END_SECONDS = 0.02, 0.05
+"""What starting and ending take where a pod does not say."""
 
 
 class HollowKubelet:
@@ -54,7 +58,7 @@ class HollowKubelet:
         if kind == "DELETED":
             self._planned.pop(uid, None)
             return
-        due = pods.due(pod)
+        due = tending.due(pod, START_SECONDS, END_SECONDS)
         if due is None or self._planned.get(uid) == due:
             return
         self._planned[uid] = due
@@ -67,15 +71,21 @@ class HollowKubelet:
         self._timers.after(due.seconds, act)
 
     def _start(self, pod: Object) -> None:
-        self._ask("PATCH", f"{_path(pod)}/status", pods.running(pod), STRATEGIC)
+        self._report(pod, running_status(pod, ready=tending.becomes_ready(pod)))
 
     def _end(self, pod: Object) -> None:
-        self._ask("PATCH", f"{_path(pod)}/status", pods.ended(pod), STRATEGIC)
+        if status := tending.ended(pod):
+            self._report(pod, status)
         self._remove(pod)
 
     def _mirror(self, pod: Object) -> None:
         self._remove(pod)
-        self._ask("POST", _path(pod).rpartition("/")[0], pods.again(pod))
+        self._ask("POST", _path(pod).rpartition("/")[0], tending.mirrored_again(pod))
+
+    def _report(self, pod: Object, status: Object) -> None:
+        """With the UID, as a kubelet does it: another pod of the name is not meant."""
+        patch = {"metadata": {"uid": pod["metadata"]["uid"]}, "status": status}
+        self._ask("PATCH", f"{_path(pod)}/status", patch, STRATEGIC)
 
     def _remove(self, pod: Object) -> None:
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}

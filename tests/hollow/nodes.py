@@ -13,8 +13,8 @@ from shared.basics.errors import AgentError
 from shared.kube.connection import MERGE_PATCH, Kube
 from shared.kube.errors import NotFound
 from tests.hollow.kubelet import HollowKubelet
-from tests.hollow.pods import timestamp
 from tests.hollow.timers import Timers
+from tests.sim.kube.kinds import timestamp
 
 BEAT_SECONDS = 10.0
 """Between two renewals of a node's Lease, as a kubelet does it; a node controller waits for 40 s and more."""
