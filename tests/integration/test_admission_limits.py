@@ -24,8 +24,6 @@ from tests.integration.drain.ground import COLLECTIONS, RealAgents, granted
 from tests.sim.agent import ROOT
 from tests.sim.kube.cluster import Cluster
 
-pytest.importorskip("cel_expr_python", reason="the evaluator has no wheels for Python 3.10; --kubeconfig needs none")
-
 COMPONENT = ROOT / "k8s" / "components" / "admission-limits"
 POLICIES = ("nodes", "pods", "protected-pods")
 PROTECTED = "cloudoptim.io/protected"
@@ -180,6 +178,7 @@ def court(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             court = Court(admin, agent, json.loads(told)["status"]["userInfo"]["username"])
             court.simulated = False
         else:
+            pytest.importorskip("cel_expr_python", reason="the evaluator of policies has no wheels for Python 3.10")
             role = {"kind": "ClusterRole", "metadata": {"name": "cloudoptim-agent"}, "rules": RIGHTS}
             cluster = stack.enter_context(Cluster(nodes=0, rbac=[role]))
             admin = Kube(str(cluster.write_kubeconfig(folder / "admin", token="admin")), "limits-tests")
