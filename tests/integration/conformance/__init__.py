@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.integration.conformance.leavings import DELETES, EVICTIONS
+from tests.integration.conformance.deletes import DELETES
+from tests.integration.conformance.evictions import EVICTIONS
 from tests.integration.conformance.reads import READS
 from tests.integration.conformance.writes import WRITES
 

@@ -22,6 +22,14 @@ UID = {"uid": ("metadata", "uid")}
 VERSION = {"version": ("metadata", "resourceVersion")}
 
 
+OTHER = "11111111-2222-4333-8444-555555555555"
+"""A UID that nothing has."""
+OF_OTHER = {"preconditions": {"uid": OTHER}}
+FINALIZER = ["conformance.cloudoptim.io/held"]
+ENDING = ("metadata.name", "metadata.deletionGracePeriodSeconds", "metadata.deletionTimestamp", "metadata.finalizers")
+"""What shows how far an object's end has come."""
+
+
 @dataclass(frozen=True)
 class Case:
     """``ask`` is compared, after ``before`` was done; ``show`` are the fields compared of an object."""
@@ -92,18 +100,15 @@ def replica_set(replicas: int = 1, **metadata: Any) -> Object:
     }
 
 
-def with_a_pod() -> tuple[Ask, ...]:
+def with_a_pod() -> tuple[Ask, Ask]:
     """A ReplicaSet, once its pod is there."""
-    return (Ask("POST", SETS, replica_set(), keep=UID), _its_pods(lambda count: count == 1))
-
-
-def _its_pods(enough: Any) -> Ask:
-    return Ask(
+    its_pods = Ask(
         "GET",
         f"{PODS}?labelSelector=app%3D{{me}}",
-        until=lambda answer: enough(len(answer.find("items") or ())),
+        until=lambda answer: len(answer.find("items") or ()) == 1,
         keep={"pod": ("items", "0", "metadata", "name")},
     )
+    return Ask("POST", SETS, replica_set(), keep=UID), its_pods
 
 
 def node(**metadata: Any) -> Object:
@@ -117,3 +122,13 @@ def a_node() -> Ask:
 
 def gone(answer: Answer) -> bool:
     return answer.code == 404
+
+
+def eviction(name: str = "{me}", **options: Any) -> Object:
+    body: Object = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    return {**body, "deleteOptions": options} if options else body
+
+
+def after(name: str, *before: Ask, path: str = MINE, show: tuple[str, ...] = ENDING, until: Any = None) -> Case:
+    """What is there when something was done."""
+    return Case(name, Ask("GET", path, until=until), before, show)

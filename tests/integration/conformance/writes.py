@@ -9,6 +9,7 @@ from tests.integration.conformance.case import (
     BUDGETS,
     MINE,
     NODE,
+    OTHER,
     PODS,
     SETS,
     UID,
@@ -22,8 +23,6 @@ from tests.integration.conformance.case import (
     pod,
     replica_set,
 )
-
-_OTHER = "11111111-2222-4333-8444-555555555555"
 
 
 def _create(name: str, path: str, body: Any, *before: Ask, **options: Any) -> Case:
@@ -140,8 +139,8 @@ WRITES = (
         (a_node(), _TWICE),
     ),
     _patch_node("patch-version-nonsense", {"metadata": {"resourceVersion": "abc"}, "spec": {"unschedulable": True}}),
-    _patch_node("patch-another-uid", {"metadata": {"uid": _OTHER}, "spec": {"unschedulable": True}}),
-    _patch_node("patch-another-uid-strategic", {"metadata": {"uid": _OTHER}}, STRATEGIC),
+    _patch_node("patch-another-uid", {"metadata": {"uid": OTHER}, "spec": {"unschedulable": True}}),
+    _patch_node("patch-another-uid-strategic", {"metadata": {"uid": OTHER}}, STRATEGIC),
     _patch_node("patch-its-uid", {"metadata": {"uid": "{uid}"}}, show=("metadata.name",)),
     Case(
         "patch-provider-id-again",
@@ -150,7 +149,7 @@ WRITES = (
     ),
     _patch_pod("patch-pod-label", _labels(a="b"), show=("metadata.labels",)),
     _patch_pod("patch-pod-label-removed", _labels(app=None), show=("metadata.labels",)),
-    _patch_pod("patch-pod-another-uid", {"metadata": {"uid": _OTHER, "labels": {"a": "b"}}}),
+    _patch_pod("patch-pod-another-uid", {"metadata": {"uid": OTHER, "labels": {"a": "b"}}}),
     _patch_pod("patch-pod-node", {"spec": {"nodeName": "elsewhere"}}),
     _patch_pod("patch-pod-grace", {"spec": {"terminationGracePeriodSeconds": 5}}),
     _patch_pod("patch-pod-finalizer-bad", {"metadata": {"finalizers": ["plain"]}}),
@@ -175,7 +174,7 @@ WRITES = (
     Case("put-without-name", Ask("PUT", NODE, node(name="")), (a_node(),)),
     Case("put-without-version", Ask("PUT", NODE, node()), (a_node(),), ("metadata.name",)),
     Case("put-version-that-was", Ask("PUT", NODE, node(resourceVersion="{version}")), (a_node(), _TWICE)),
-    Case("put-another-uid", Ask("PUT", NODE, node(uid=_OTHER)), (a_node(),)),
+    Case("put-another-uid", Ask("PUT", NODE, node(uid=OTHER)), (a_node(),)),
     Case(
         "put-budget-without-version",
         Ask("PUT", f"{BUDGETS}/{{me}}", budget(maxUnavailable=2)),
