@@ -11,7 +11,7 @@ import uuid
 
 from shared.basics.errors import AgentError
 from shared.basics.timing import Clock, iso
-from shared.kube.connection import Kube
+from shared.kube.connection import Kube, optional
 from shared.kube.errors import Forbidden
 from shared.kube.nodes import Node
 
@@ -41,9 +41,10 @@ class Announcer:
         if not self.wanted:
             return
         try:
-            self._kube.call(
-                "POST", f"/api/v1/namespaces/{NAMESPACE}/events", None, self._event(node, reason, message, warning)
-            )
+            with optional():  # A webhook that is slow with Events must not hold up the task.
+                self._kube.call(
+                    "POST", f"/api/v1/namespaces/{NAMESPACE}/events", None, self._event(node, reason, message, warning)
+                )
         except AgentError as error:
             # Once: every task would say it again until somebody grants it.
             level = logging.DEBUG if self._refused and isinstance(error, Forbidden) else logging.WARNING

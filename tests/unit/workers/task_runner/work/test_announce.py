@@ -6,10 +6,12 @@ import logging
 
 import pytest
 
+from shared.kube import connection
 from shared.kube.connection import Kube
 from shared.kube.nodes import Node, Nodes
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import NOON, FakeClock
+from workers.task_runner.work import announce
 from workers.task_runner.work.announce import Announcer
 
 
@@ -65,6 +67,18 @@ def test_that_it_cannot_be_written_is_a_line_in_the_log(
     with caplog.at_level(logging.WARNING):
         announcer(kube, clock).on_node(node, "Drained", "Drained")
     assert "no Event on node node-1 (is the kubernetes-events component applied?)" in caplog.text
+
+
+def test_one_that_takes_too_long_to_be_written_holds_up_no_task(
+    cluster: Cluster, kube: Kube, clock: FakeClock, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook may be slow with Events; that says nothing of the API server either."""
+    monkeypatch.setattr(connection, "SHORTEST_TIMEOUT", 0.1)
+    monkeypatch.setattr(announce, "optional", lambda: connection.optional(0.1))
+    cluster.fail(verb="create", resource="events", delay=5.0, times=None)
+    announcer(kube, clock).on_node(node, "Drained", "Drained")
+    assert not cluster.events(reason="Drained"), "it did not wait for it"
+    assert kube.answers
 
 
 FORBIDDEN = {"kind": "Status", "reason": "Forbidden", "message": 'events is forbidden: User "agent" may not'}
