@@ -34,9 +34,10 @@ def hollow_nodes(
     with contextlib.ExitStack() as stack:
         for name in names:
             stack.callback(_remove, kube, name)
+        stack.callback(timers.stop)
+        for name in names:
             _register(kube, name, labels, taints)
             _beat(kube, name, timers)
-        stack.callback(timers.stop)
         for kubelet in kubelets:
             kubelet.start()
             stack.callback(kubelet.stop)
