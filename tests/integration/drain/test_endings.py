@@ -338,6 +338,23 @@ def test_rule_28_a_drain_resumed_after_its_deadline_takes_its_cordon_back_where_
     assert ground.is_cordoned is not asked
 
 
+def test_rule_28_so_does_one_that_is_cancelled_as_soon_as_it_is_resumed(ground: Ground, start: Start) -> None:
+    """Whether it has had its turn by then or not."""
+    (held,) = ground.replicas("held")
+    ground.budget("guard", "held", **HELD)
+    before = start()
+    task_id = before.begin("drain_node", drain(ground, uncordon_on_failure=True))
+    ground.wait_for(lambda: before.kube.evictions)
+    before.close()
+    after = start(queue=before.queue)
+    after.cancel(task_id)
+    result = after.result(task_id)
+    assert result.status == "failed"
+    assert "cancelled" in str(result.error)
+    assert not ground.is_cordoned
+    assert ground.lives(name_of(held))
+
+
 def test_rule_28_a_deletion_resumed_after_its_deadline_says_that_the_pod_is_gone(ground: Ground, start: Start) -> None:
     ground.bare("web", ends_after=1.0)
     result = late(ground, start, "delete_pod", of_pod(ground, "web"))
