@@ -13,6 +13,7 @@ import pytest
 _TOOLS = Path(__file__).resolve().parents[1] / ".venv" / "tools" / "bin"
 _NPM = _TOOLS.parent / "npm" / "node_modules" / ".bin"
 _PACKAGES = dict.fromkeys(("prometheus", "promtool"), "apt-get install prometheus")
+_PACKAGES.update(chromium="apt-get install chromium", chromedriver="apt-get install chromium-driver")
 _PACKAGES["libfaketime"] = "apt-get install libfaketime"
 
 

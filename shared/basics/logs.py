@@ -122,6 +122,11 @@ def cut_middle(text: str, size: int) -> str:
     return f"{text[:half]} ...[{len(text) - 2 * half} characters cut]... {text[len(text) - half :]}"
 
 
+def printable(text: str) -> str:
+    """``text`` on one line, without what a terminal would obey: ids and names come from outside."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """Writes what the throttle lets through."""
 

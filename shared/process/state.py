@@ -16,7 +16,10 @@ DRAIN_ENDED = "drain-ended"
 """task-runner → metrics: a drain ended, so a sample is due."""
 
 HEALTH = "health"
-"""health → heartbeat: how the workers are."""
+"""health → heartbeat, whoever looks: how the workers are."""
+
+AT_WORK = "at-work"
+"""task-runner → whoever looks: tasks in progress, the last results, the limits in force."""
 
 WORKER = "worker/"
 """every worker → health: pid, uptime, late loops, connections."""

@@ -80,6 +80,9 @@ class Queue(ABC):
     def call(self, request: Request, patience: float) -> Reply:
         """Send one request and return its answer."""
 
+    def disconnect(self) -> None:  # noqa: B027 - nothing to do is a fair default
+        """Close this thread's connection, if there is one; its leases are handed out again at once."""
+
     def put(
         self,
         topic: str,
@@ -212,7 +215,6 @@ class QueueClient(Queue):
                 time.sleep(min(deadline.remaining, pauses.pause()))
 
     def disconnect(self) -> None:
-        """Close this thread's connection; its leases are handed out again at once."""
         connection = getattr(self._threads, "connection", None)
         if connection is not None:
             connection.close()

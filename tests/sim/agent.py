@@ -62,7 +62,7 @@ class Agent:
             command = [str(Path(sys.executable).parent / "supervisord"), "-n", "-c", str(CONF)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                self._wrap(command), cwd=ROOT, env=self._environment(), stdout=log, stderr=log
+                self._wrap(command), cwd=ROOT, env=self.environment(), stdout=log, stderr=log
             )
         return self
 
@@ -139,7 +139,7 @@ class Agent:
     def supervisorctl(self, *arguments: str) -> str:
         """The output of ``supervisorctl``."""
         command = [str(Path(sys.executable).parent / "supervisorctl"), "-c", str(CONF), *arguments]
-        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=120)
         return done.stdout + done.stderr
 
     def pids(self) -> dict[str, int]:
@@ -159,7 +159,7 @@ class Agent:
                 lines.append(line)
         return lines
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Only what it is given, and what any process needs: a KUBECONFIG of the caller must not leak in."""
         names = ("PATH", "HOME", "PYTHONOPTIMIZE", "LANG", "SSL_CERT_FILE")
         kept = {name: os.environ[name] for name in names if name in os.environ}

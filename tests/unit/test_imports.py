@@ -67,9 +67,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shared.queue",
         "shared.basics.telemetry",
     },
+    "shared.process.overview": {"shared.process.programs", "shared.queue"},
     "shared.process.supervise": {"shared.basics.logs", "shared.process.confinement"},
     # The workers: what each may know of the world is what it imports here.
     "workers.health": {
+        "shared.process.overview",
         "shared.basics.logs",
         "shared.process.lifecycle",
         "shared.process.programs",
@@ -122,14 +124,24 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shared.process.identity",
         "shared.process.programs",
     },
-    "workers.commands.dead_letters": {"shared.queue"},
+    "workers.commands.dead_letters": {"shared.basics.logs", "shared.queue"},
+    "workers.commands.status": {
+        "shared.basics.logs",
+        "shared.process.overview",
+        "shared.process.programs",
+        "shared.queue",
+    },
+    "workers.commands.tasks": {"shared.basics.logs", "shared.queue"},
     "workers.commands.__main__": {
         "shared.config",
         "shared.process.confinement",
+        "shared.process.programs",
         "shared.process.supervise",
         "shared.queue",
         "workers.commands.dead_letters",
         "workers.commands.doctor",
+        "workers.commands.status",
+        "workers.commands.tasks",
     },
     "workers": set(),
 }

@@ -1,4 +1,4 @@
-"""The command ``cloudoptim-agent``: run the agent, examine an installation, or say the version."""
+"""The command ``cloudoptim-agent``: run the agent, look at it, examine an installation, or say the version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import json
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from shared import __version__
 from shared.basics.errors import EXIT_CONFIG, EXIT_TAKEN, AgentError, ConfigurationError
@@ -35,6 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     dead_parser = commands.add_parser("dead-letters", help="show what Central refused for good, and send it again")
     dead_parser.add_argument("--retry", action="store_true", help="queue all of them again")
     dead_parser.add_argument("--json", action="store_true", help="print them whole, one JSON object a line")
+    status_parser = commands.add_parser("status", help="show the agent in this pod at a glance")
+    status_parser.add_argument("--watch", action="store_true", help="show it again every other second, until Ctrl-C")
+    status_parser.add_argument("--json", action="store_true", help="print it as JSON, as /status does")
+    tasks_parser = commands.add_parser("tasks", help="list the tasks that are kept, or print the account of one")
+    tasks_parser.add_argument("task_id", nargs="?", metavar="TASK_ID")
+    tasks_parser.add_argument("--json", action="store_true", help="print them as JSON")
     commands.add_parser("version", help="print the version")
     arguments = parser.parse_args(argv)
     if arguments.command == "version":
@@ -44,26 +53,76 @@ def main(argv: list[str] | None = None) -> int:
         return doctor(arguments.json, arguments.namespace)
     if arguments.command == "dead-letters":
         return dead_letters(arguments.retry, arguments.json)
+    if arguments.command == "status":
+        return status(arguments.watch, arguments.json)
+    if arguments.command == "tasks":
+        return tasks(arguments.task_id, arguments.json)
     return run(arguments.configuration)
 
 
 def dead_letters(retry: bool, in_json: bool) -> int:
     """Print the dead letters of the agent in this pod; 1 when its queue does not answer."""
+    from workers.commands import dead_letters as command
+
+    return _print_from_queue(lambda queue: command.dead_letters(queue, retry, in_json))
+
+
+def tasks(task_id: str | None, in_json: bool) -> int:
+    """Print what the journal keeps, of one task or of all; 1 when it knows no such task, or does not answer."""
+    from workers.commands import tasks as command
+
+    if task_id is None:
+        return _print_from_queue(lambda queue: command.tasks(queue, in_json))
+    return _print_from_queue(lambda queue: command.account(queue, task_id, in_json))
+
+
+def status(watch: bool, in_json: bool) -> int:
+    """Print the agent in this pod at a glance; 1 when its queue does not answer."""
+    from shared import config
+    from shared.basics.timing import SYSTEM_CLOCK
+    from shared.process.programs import Programs
+    from shared.queue.client import QueueClient
+    from workers.commands import status as command
+
+    try:
+        agent = config.load(os.environ).agent
+    except AgentError as error:
+        return _refuse(error)
+    queue, programs = QueueClient(agent.queue_socket), Programs(agent.supervisor_socket)
+    try:
+        if watch:
+            return command.watch(
+                lambda: command.status(queue, programs, agent.cluster_id, SYSTEM_CLOCK, in_json),
+                lambda text: print(text, end="", flush=True),
+                time.sleep,
+            )
+        text, code = command.status(queue, programs, agent.cluster_id, SYSTEM_CLOCK, in_json)
+        print(text)
+        return code
+    finally:
+        queue.disconnect()
+
+
+def _print_from_queue(lines: Callable[[Any], Iterable[str]]) -> int:
+    """Print ``lines`` of the queue of the agent in this pod; 1 when they cannot be had."""
     from shared import config
     from shared.queue.client import QueueClient
-    from workers.commands import dead_letters as command
 
     try:
         queue = QueueClient(config.load(os.environ).agent.queue_socket)
         try:
-            for line in command.dead_letters(queue, retry, in_json):
+            for line in lines(queue):
                 print(line)
         finally:
             queue.disconnect()
     except AgentError as error:
-        print(f"cloudoptim-agent: {error}", file=sys.stderr)
-        return 1
+        return _refuse(error)
     return 0
+
+
+def _refuse(error: AgentError) -> int:
+    print(f"cloudoptim-agent: {error}", file=sys.stderr)
+    return 1
 
 
 def doctor(in_json: bool, namespace: str | None) -> int:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
+from shared.basics.logs import printable
 from shared.basics.timing import iso
 from shared.queue.client import Queue, QueueRefused
 from shared.queue.messages import DeadLetter
@@ -42,8 +43,8 @@ def _revive(queue: Queue, letters: Iterable[DeadLetter]) -> int:
 def _table(letters: list[DeadLetter]) -> Iterator[str]:
     yield f"{'REFUSED':24}  {'TOPIC':8}  {'BYTES':>8}  KEY"
     for letter in letters:
-        yield f"{_moment(letter):24}  {letter.topic:8}  {len(letter.body):8}  {letter.key}"
-        yield f"    {letter.reason}"
+        yield f"{_moment(letter):24}  {letter.topic:8}  {len(letter.body):8}  {printable(letter.key)}"
+        yield f"    {printable(letter.reason)}"
 
 
 def _shown(letter: DeadLetter) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""Hosts the queue; answers /health, /ready and /metrics."""
+"""Hosts the queue; answers /health, /ready, /metrics, /status and the status page."""

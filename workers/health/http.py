@@ -1,4 +1,4 @@
-"""The three endpoints: a small HTTP server that cannot be talked to death."""
+"""The endpoints: a small HTTP server that cannot be talked to death."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ REQUEST_SECONDS = 5.0
 
 _ROOM_SECONDS = 1.0
 """Seconds the oldest may take to make room, once it is cut off; then the newest is turned away instead."""
+
+_ONLY_OURSELVES = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""A page of ours loads nothing, sends nothing anywhere else, and is in nobody's frame."""
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -132,6 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Content-Security-Policy", _ONLY_OURSELVES)
         self.end_headers()
         if with_body:
             self.wfile.write(body)

@@ -20,6 +20,7 @@ from shared.queue.messages import Entry
 from workers.health.exposition import Totals, render
 from workers.health.http import PROMETHEUS, Answer, EndpointServer, as_json
 from workers.health.rules import SILENCE, JobFacts, Verdict, WorkerFacts, judge, worker_state
+from workers.health.status import StatusPage
 from workers.health.supervision import Supervision
 
 ASSESS_SECONDS = 1.0
@@ -78,7 +79,14 @@ class HealthWorker(Worker):
         self._trials = 0
         self._totals: Totals | None = None
         settings = process.settings.health
-        endpoints = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
+        status = StatusPage(process)
+        endpoints = {
+            "/": status.page,
+            "/status": status.status,
+            "/health": self.health,
+            "/ready": self.ready,
+            "/metrics": self.metrics,
+        }
         self.server = EndpointServer(settings.address, settings.port, endpoints)
         telemetry.INFO.labels(__version__, process.settings.agent.cluster_id).set(1)
 

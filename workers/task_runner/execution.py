@@ -18,7 +18,7 @@ from workers.task_runner.operations import OPERATIONS
 from workers.task_runner.operations.operation import Operation
 from workers.task_runner.receiving.intake import is_late
 from workers.task_runner.records.backlog import Entry
-from workers.task_runner.records.journal import Claim
+from workers.task_runner.records.journal import Claim, subject
 from workers.task_runner.work.account import Account
 from workers.task_runner.work.context import (
     Cancelled,
@@ -58,12 +58,14 @@ class Execution:
         refusal: Callable[[Task], str | None],
     ) -> None:
         """``note`` and ``finish`` write to the journal and may block; ``refusal`` is the owner's rule against it."""
-        self._entry = entry
+        self.entry = entry
         self._task = entry.claim.task
         self._clock = surroundings.clock
         self._finish = finish
         self._refusal = refusal
         self.started = self._clock.monotonic()
+        self.begun = self._clock.now()
+        """The same moment, for people."""
         self.context = Context(
             shared=surroundings,
             task=self._task,
@@ -78,7 +80,7 @@ class Execution:
     async def run(self) -> bool:
         """Execute the task and put its result on the queue; False when it goes on after a restart instead."""
         task, context, executed_at = self._task, self.context, self._clock.now()
-        context.account.say(f"{task.task_type} {'resumed' if self._entry.claim.resumed else 'started'}: {_about(task)}")
+        context.account.say(f"{task.task_type} {'resumed' if self.entry.claim.resumed else 'started'}: {_about(task)}")
         status, error = await self._perform()
         if status is None:
             _logger.info("suspended; the task goes on after the restart")
@@ -103,13 +105,13 @@ class Execution:
     async def _perform(self) -> tuple[Status | None, str | None]:
         """Run the operation: its status and error; no status when it is to go on after a restart."""
         task, context = self._task, self.context
-        operation = OPERATIONS[task.task_type](self._entry.parameters, context)
-        begun = bool(self._entry.claim.notes)
+        operation = OPERATIONS[task.task_type](self.entry.parameters, context)
+        begun = bool(self.entry.claim.notes)
         try:
-            self._entry.interrupt.check()
+            self.entry.interrupt.check()
             if is_late(task, self._clock.now()):
                 raise OutOfTime("" if begun else "the deadline passed before it could start")
-            if not self._entry.claim.notes and (rule := self._refusal(task)):
+            if not self.entry.claim.notes and (rule := self._refusal(task)):
                 return "failed", rule  # Set while it waited. What was begun is not left half done.
             begun = True
             with bounded_by(context.deadline):
@@ -125,6 +127,7 @@ class Execution:
 
     async def _end_early(self, operation: Operation[Any], error: Exception) -> tuple[Status | None, str | None]:
         """What became of a task that did not come to its end: seen by a last look, and put right where it asks."""
+        self.context.progress.phase = "ending early"
         left = ""
         if isinstance(error, OutOfTime) or self.context.notes:
             left, done = await self._last_look(operation, error)
@@ -160,7 +163,7 @@ class Execution:
         if isinstance(error, HandedBack):
             seconds = _HANDED_BACK_SECONDS
         if context.interrupt.requested:  # It was heard. One that comes now, because the pod stops, is a new one.
-            context.interrupt = self._entry.interrupt = Interrupt(self._entry.story)
+            context.interrupt = self.entry.interrupt = Interrupt(self.entry.story)
         context.deadline = Deadline.after(seconds, self._clock)
         with bounded_by(context.deadline):
             await work
@@ -229,10 +232,7 @@ def _told(error: Exception, left: str) -> tuple[Status, str]:
 
 def _about(task: Task) -> str:
     """The task in a few words for its log."""
-    target = task.parameters.get("node_name") or "/".join(
-        str(task.parameters.get(key, "?")) for key in ("namespace", "pod_name")
-    )
-    return f"{target}, deadline {_moment(task.deadline)}"
+    return f"{subject(task)}, deadline {_moment(task.deadline)}"
 
 
 def _moment(moment: datetime) -> str:

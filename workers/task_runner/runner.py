@@ -24,6 +24,7 @@ from workers.task_runner.passes import Passes
 from workers.task_runner.receiving.intake import Accepted, Dropped, Rejected, is_late, judge
 from workers.task_runner.records.backlog import Backlog, Entry
 from workers.task_runner.records.journal import Claim, Journal
+from workers.task_runner.showing import RESULTS_SHOWN, TASKS_LISTED, count, work
 from workers.task_runner.work.announce import Announcer
 from workers.task_runner.work.calls import Calls
 from workers.task_runner.work.context import Cancelled, HandedBack, Stopped, Surroundings
@@ -162,7 +163,7 @@ class Runner:
         result = TaskResult(
             task_id=task_id, status=status, logs="", executed_at=now, duration_seconds=0.0, error=reason
         )
-        self._journal.finish(result, now, rejected)
+        self._journal.finish(result, now, rejected, task_type)
         telemetry.TASKS.labels(task_type if task_type in PARAMETERS else "unknown", status).inc()
 
     def cancel(self, task_id: str) -> None:
@@ -263,14 +264,14 @@ class Runner:
         self._passes.close()
         self._surroundings.close()
 
-    def show(self) -> None:
-        """Update the gauges of what runs and waits."""
-        running, now = list(self._running.values()), self._clock.monotonic()
-        telemetry.TASKS_IN_PROGRESS.set(len(running))
-        telemetry.TASKS_WAITING.set(self._backlog.waiting)
-        telemetry.TASK_AGE.set(max((now - task.started for task in running), default=0.0))
-        telemetry.PODS_LEFT.set(sum(task.context.progress.get("left", 0) for task in running))
-        telemetry.PODS_BLOCKED.set(sum(task.context.progress.get("blocked", 0) for task in running))
+    def show(self) -> dict[str, Any]:
+        """Update the gauges of what runs and waits; the same for whoever looks at the agent."""
+        running = list(self._running.values())
+        count(running, self._backlog.waiting, self._clock)
+        with self._journal_lock:
+            results = self._journal.latest(RESULTS_SHOWN)
+        limits = self._settings.tasks.limits.current()
+        return work(running, self._backlog.first(TASKS_LISTED), self._backlog.waiting, results, limits, self._clock)
 
     @property
     def in_progress(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from typing import Any
 
 from shared.basics.errors import AgentError, AuthenticationError, TemporaryError
 from shared.basics.telemetry import RECONNECTS, STREAM_CONNECTED, TASKS_DROPPED
@@ -12,9 +13,9 @@ from shared.basics.timing import jittered
 from shared.central.client import CentralClient
 from shared.central.items import Offered
 from shared.central.stream import PushedCancel, TaskStream, Unknown, parse
-from shared.process.lifecycle import Loop, Process, Worker
+from shared.process.lifecycle import PUBLISH_SECONDS, Loop, Process, Worker
 from shared.process.refusals import clear_refusal, report_refusal
-from shared.process.state import REGISTRATION
+from shared.process.state import AT_WORK, REGISTRATION
 from shared.queue.client import value
 from workers.task_runner.receiving.intake import by_urgency, decoded
 from workers.task_runner.runner import Runner
@@ -48,6 +49,8 @@ class TaskRunner(Worker):
         self._poll_seconds = process.settings.central.poll_seconds
         self._gate = threading.Lock()
         self._started = False
+        self._shown: dict[str, Any] = {}
+        self._show_again = 0.0
 
     def loops(self) -> list[Loop]:
         return [
@@ -127,8 +130,12 @@ class TaskRunner(Worker):
 
     def show(self) -> float:
         self._runner.expire()
-        self._runner.show()
+        work = self._runner.show()
         self._process.facts["tasks_in_progress"] = self._runner.in_progress
+        now = self._process.clock.monotonic()
+        if work != self._shown or now >= self._show_again:  # Again, as it dies with the broker.
+            self._process.queue.set_state({AT_WORK: work}, patience=1.0)
+            self._shown, self._show_again = work, now + PUBLISH_SECONDS
         return 1.0
 
     def _may_claim(self) -> bool:

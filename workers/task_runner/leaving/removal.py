@@ -63,6 +63,7 @@ class Removal:
         self._permits: dict[str, Permit] = {}
         self._answers: deque[tuple[str, Outcome | None]] = deque()
         self._active = True
+        self._tiers = 1
         self._listed = self._now
         self._report_pause = _REPORT_SECONDS
         self._next_report = self._now + _REPORT_SECONDS
@@ -76,6 +77,7 @@ class Removal:
             TaskFailed: RBAC does not let us evict, or follow, pods.
             Stopped: the deadline passed, or the task was interrupted.
         """
+        self._tiers = len(tiers)
         for number, pods in enumerate(tiers):
             self._departures.add(pods, self._now, number, unasked, self._manner.shortens)
         try:
@@ -231,10 +233,22 @@ class Removal:
         return f"; {len(stuck)} stuck terminating: {shown}" if stuck else ""
 
     def _show_progress(self) -> None:
-        self._context.progress.update(left=len(self._departures.pending), blocked=len(self._departures.blocked))
+        progress, departures = self._context.progress, self._departures
+        pending, blocked = departures.pending, departures.blocked
+        tier = f", tier {departures.tier + 1} of {self._tiers}" if self._tiers > 1 else ""
+        progress.phase, progress.left = f"evicting{tier}", len(pending)
+        progress.held = Counter(departure.holder for departure in blocked)
+        progress.held_since = min((d.blocked_since for d in blocked if d.blocked_since is not None), default=None)
+        wall = self._context.clock.now().timestamp()
+        stuck = [departure.pod for departure in pending if why_stuck(departure.pod, wall)]
+        progress.stuck = few([_with_finalizers(pod) for pod in stuck], _NAMED)
 
     def _described(self, departure: Departure) -> str:
         return describe(departure, self._now, self._context.clock.now().timestamp())
+
+
+def _with_finalizers(pod: Pod) -> str:
+    return f"{pod.name} (finalizers: {', '.join(pod.metadata.finalizers or ()) or 'none'})"
 
 
 def few(names: Sequence[str], most: int) -> str:

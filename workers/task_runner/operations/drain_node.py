@@ -78,6 +78,7 @@ class DrainsNode(Operation[DrainNode]):
                 context.obey(context.shared.owner.on_node(node))
                 first = await self._plan(await self._listing.first(context, room))
                 self._explain(first, node)
+                context.progress.left = len(first.to_leave)
                 self._refuse(first)
                 if self._parameters.dry_run:
                     await forecast(node, len(first.to_evict), context)
@@ -160,6 +161,7 @@ class DrainsNode(Operation[DrainNode]):
     async def _rehearse(self, plan: Plan) -> None:
         """A dry run: what would become of each pod that would have to go."""
         parameters, account = self._parameters, self._context.account
+        self._context.progress.phase = "dry run"
         for number, tier in enumerate(plan.tiers, 1):
             account.note(f"tier {number} of {len(plan.tiers)}")
             asked = [pod for pod in tier if pod.uid not in plan.unasked]
@@ -173,6 +175,7 @@ class DrainsNode(Operation[DrainNode]):
     # -- the drain ------------------------------------------------------------------------------------
 
     async def _cordon(self, node: Node) -> None:
+        self._context.progress.phase = "cordoning"
         cordoned, resumed = node.spec.unschedulable, _CORDONED in self._context.notes
         if cordoned and resumed:
             return
@@ -205,6 +208,7 @@ class DrainsNode(Operation[DrainNode]):
             await removal.remove(current.tiers, current.unasked)
             if removal.refused:
                 raise TaskFailed(f"{await self.last_look()}: {'; '.join(removal.refused)}")
+            context.progress.phase = "looking once more"
             await context.wait(settled - context.clock.monotonic())
             current = await self._plan(await self._listing.consistent(context, room))
             await self._still_cordoned(node, current)
@@ -231,6 +235,7 @@ class DrainsNode(Operation[DrainNode]):
     async def _finish(self, node: Node, last: Plan) -> None:
         staying = [judgement.pod for judgement in last.of(Fate.SKIP)]
         if self._parameters.wait_for_volume_detach:
+            self._context.progress.phase = "waiting for volumes"
             await await_detach(self._context, self._name, staying)
         for own in last.of(Fate.LAST):
             self._context.account.say(f"{own.pod.name} is this agent: it is evicted once this result is delivered")

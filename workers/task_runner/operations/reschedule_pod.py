@@ -70,6 +70,7 @@ class ReschedulesPod(Operation[ReschedulePod]):
         """
         context = self._context
         settled: float | None = None
+        context.progress.phase = "waiting for the replacement"
         with ExitStack() as rooms:
             candidates = Candidates(self._parameters.namespace, origin, context, rooms)
             while True:

@@ -5,6 +5,7 @@ What is done to different targets is done at once, however many they are: a task
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import threading
 from dataclasses import dataclass, field
@@ -107,6 +108,11 @@ class Backlog:
             self._closed = True
             waiting, self._waiting = sorted(self._waiting.values()), {}
             return waiting
+
+    def first(self, most: int) -> list[Entry]:
+        """The most urgent of those that wait; they go on waiting."""
+        with self._lock:
+            return heapq.nsmallest(most, self._waiting.values())
 
     @property
     def waiting(self) -> int:

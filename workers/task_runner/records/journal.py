@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from shared.basics.logs import cut_middle
@@ -55,6 +56,9 @@ class Finished:
     rejected: bool = False
     """It was no task that this agent could execute."""
     replacement: str | None = None
+    task_type: str = ""
+    target: str = ""
+    """What it was about, for people: a node, or namespace/pod; empty where it was not begun."""
 
 
 class Journal:
@@ -81,7 +85,8 @@ class Journal:
                 if "result" in record:
                     at = datetime.fromisoformat(record["at"].replace("Z", "+00:00"))
                     result = TaskResult.model_validate(record["result"])
-                    finished.append(Finished(result, at, bool(record.get("rejected")), record.get(REPLACEMENT)))
+                    about = record.get("task_type", ""), record.get("target", "")
+                    finished.append(Finished(result, at, bool(record.get("rejected")), record.get(REPLACEMENT), *about))
                 else:
                     task = Task.model_validate(record["task"])
                     self._claims[task.task_id] = Claim(task, record["notes"], resumed=True)
@@ -124,8 +129,13 @@ class Journal:
         claim.notes.update(notes)
         self._write(claim)
 
-    def finish(self, result: TaskResult, now: datetime, rejected: bool = False) -> None:
-        """Put the result on the queue and close the claim, in one transaction.
+    def latest(self, most: int) -> list[Finished]:
+        """The tasks that were answered last, the newest first."""
+        newest = [done for shelf in (self._finished, self._rejected) for done in islice(reversed(shelf.values()), most)]
+        return sorted(newest, key=lambda done: done.at, reverse=True)[:most]
+
+    def finish(self, result: TaskResult, now: datetime, rejected: bool = False, task_type: str = "") -> None:
+        """Put the result on the queue and close the claim, in one transaction. ``task_type`` is for what has no claim.
 
         Raises:
             TemporaryError: neither happened.
@@ -133,7 +143,11 @@ class Journal:
         short = {"logs": cut_middle(result.logs, _LOGS_KEPT), "error": cut_middle(result.error or "", _LOGS_KEPT)}
         kept = result.model_copy(update={**short, "error": short["error"] or None})
         claim = self._claims.get(result.task_id)
-        done = Finished(kept, now, rejected, claim.notes.get(REPLACEMENT) if claim else None)
+        if claim is None:
+            done = Finished(kept, now, rejected, task_type=task_type)
+        else:
+            about = claim.task.task_type, subject(claim.task)
+            done = Finished(kept, now, rejected, claim.notes.get(REPLACEMENT), *about)
         shelf, room = self._shelf(done), REJECTED_KEPT if rejected else FINISHED_KEPT
         forgotten = [*shelf][: max(0, len(shelf) + 1 - room)]
         state = _recorded(done)
@@ -168,9 +182,21 @@ class Journal:
         self._queue.set_state({f"{TASK}{claim.task.task_id}": record}, durable=True)
 
 
+def subject(task: Task) -> str:
+    """What a task is about, for people: a node, or namespace/pod."""
+    parameters = task.parameters
+    return parameters.get("node_name") or "/".join(str(parameters.get(key, "?")) for key in ("namespace", "pod_name"))
+
+
 def _recorded(done: Finished) -> dict[str, Any]:
     """The state that keeps a finished task."""
-    record = {"at": iso(done.at), "result": done.result.model_dump(mode="json"), "rejected": done.rejected}
+    record = {
+        "at": iso(done.at),
+        "result": done.result.model_dump(mode="json"),
+        "rejected": done.rejected,
+        "task_type": done.task_type,
+        "target": done.target,
+    }
     if done.replacement:
         record[REPLACEMENT] = done.replacement
     return {f"{TASK}{done.result.task_id}": record}

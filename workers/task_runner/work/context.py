@@ -21,6 +21,7 @@ from workers.task_runner.work.account import Account
 from workers.task_runner.work.announce import Announcer
 from workers.task_runner.work.calls import Calls, Rank
 from workers.task_runner.work.evictor import Evictor
+from workers.task_runner.work.progress import Progress
 from workers.task_runner.work.story import Story, until
 from workers.task_runner.work.view import View
 
@@ -125,8 +126,8 @@ class Context:
     """Makes notes durable; see remember()."""
     afterwards: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Done once the result is safe with Central."""
-    progress: dict[str, int] = field(default_factory=dict)
-    """Pods ``left`` and ``blocked``, for the metrics."""
+    progress: Progress = field(default_factory=Progress)
+    """How far it is, for the metrics and whoever looks."""
     obstacle: str = ""
     """What the last call was answered that has to be tried again; empty when nothing stands in the way."""
 
@@ -214,13 +215,15 @@ class Context:
 
     async def allowed(self) -> None:
         """Wait while the cluster's owner has paused all tasks, or has no window open; a safe point."""
-        said = False
+        said, phase = False, self.progress.phase
         while rule := self.held():
             if not said:
+                self.progress.phase = "paused by the cluster's owner"
                 self.account.say(f"paused by the cluster's owner: {rule}; the task goes on when that ends")
             said = True
             await self.wait(_PAUSED_LOOK)
         if said:
+            self.progress.phase = phase
             self.account.say("the pause is over")
 
     async def patiently(self, what: str, function: Callable[[], T]) -> T:

@@ -58,6 +58,8 @@ def test_an_endpoint_answers_with_its_status_and_body(server: EndpointServer) ->
     assert headers["Content-Type"] == "application/json"
     assert headers["Content-Length"] == str(len(body))
     assert headers["Cache-Control"] == "no-store"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
     assert ask(server, "/ready")[0] == 503
 
 

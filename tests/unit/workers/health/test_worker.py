@@ -15,7 +15,7 @@ from shared.basics.timing import Backoff
 from shared.process.lifecycle import Process, one_pass
 from shared.process.programs import PROGRAMS
 from shared.process.state import HEALTH, REGISTRATION, TELEMETRY, WORKER
-from shared.queue.client import value
+from shared.queue.client import QueueUnavailable, value
 from shared.queue.limits import Limits
 from shared.queue.memory import MemoryQueue
 from tests.unit.conftest import FakeClock, process_of
@@ -408,3 +408,38 @@ def test_once_closed_it_answers_no_more(run_dir: Path, clock: FakeClock, supervi
     serving.join(60)
     assert not serving.is_alive()
     assert worker.server.fileno() == -1
+
+
+# -- the status page ------------------------------------------------------------------------------
+
+
+def status(agent: Agent) -> tuple[int, dict[str, Any]]:
+    code, kind, body = agent.worker.server.endpoints["/status"]()
+    assert kind == "application/json"
+    return code, json.loads(body)
+
+
+def test_the_status_is_the_overview_and_serves_all_who_ask_for_a_second(agent: Agent) -> None:
+    agent.look()
+    code, body = status(agent)
+    assert (code, body["ready"], body["cluster_id"]) == (200, True, "demo")
+    assert {one["name"]: one["state"] for one in body["workers"]} == dict.fromkeys(PROGRAMS, "running")
+    agent.queue.set_state({HEALTH: {"ready": False, "reasons": ["news"]}})
+    assert status(agent)[1]["ready"]
+    agent.clock.advance(1)
+    assert status(agent)[1]["reasons"] == ["news"]
+
+
+def test_the_status_says_when_the_queue_does_not_answer(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise QueueUnavailable("the queue does not answer")
+
+    monkeypatch.setattr(agent.queue, "call", away)
+    assert status(agent) == (503, {"error": "the queue does not answer"})
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_writes_no_html_from_data(agent: Agent) -> None:
+    code, kind, body = agent.worker.server.endpoints["/"]()
+    page = body.decode()
+    assert (code, kind) == (200, "text/html; charset=utf-8")
+    assert not re.findall(r"https?://|innerHTML|document\.write|src=|@import|url\(", page)

@@ -613,6 +613,23 @@ def test_how_far_drains_are_shows_in_the_gauges(begin: Begin, queue: FlakyQueue,
     assert counted("drain_pods_remaining") == 0
 
 
+def test_how_far_drains_are_shows_with_what_holds_their_pods_and_then_as_a_result(
+    begin: Begin, queue: FlakyQueue, cluster: Cluster
+) -> None:
+    held(cluster)
+    runner = begin()
+    runner.receive(drain(), "poll")
+    (seen,) = eventually(lambda: [task for task in runner.show()["tasks"] if task["held"]])
+    assert (seen["phase"], seen["pods_left"]) == ("evicting", 1)
+    assert seen["held"] == [{"by": "budget web-node-1", "pods": 1}]
+    assert seen["held_since"] >= seen["started"][:19]
+    runner.cancel("task-1")
+    answer(queue)
+    (result,) = eventually(lambda: runner.show()["results"])
+    assert (result["task_type"], result["target"], result["status"]) == ("drain_node", "node-1", "failed")
+    assert begin().show()["results"] == [result], "it is known over a restart"
+
+
 # -- the agent's own node -------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from shared.central.identity import Caller
 from shared.central.stream import TaskStream
 from shared.kube.connection import Kube
 from shared.process.lifecycle import Process
-from shared.process.state import REFUSED, REGISTRATION
+from shared.process.state import AT_WORK, REFUSED, REGISTRATION
 from shared.queue.client import value
 from shared.queue.memory import MemoryQueue
 from tests.sim.central.server import Central
@@ -235,6 +235,16 @@ def test_closing_ends_the_stream_at_once_and_takes_nothing_more_in(
     central.offer(cordon(central))
     worker.poll()
     assert not process.queue.get_state("task/")
+
+
+def test_what_is_at_work_is_published_when_it_changes_and_now_and_then(worker: TaskRunner, process: Process) -> None:
+    worker.show()
+    before = process.queue.get_state(AT_WORK)[AT_WORK]
+    worker.show()
+    assert process.queue.get_state(AT_WORK)[AT_WORK].version == before.version
+    process.queue.set_state({AT_WORK: None})  # As when the broker restarted.
+    eventually(lambda: worker.show() and process.queue.get_state(AT_WORK), 30)
+    assert value(before) == value(process.queue.get_state(AT_WORK)[AT_WORK])
 
 
 def test_the_loop_of_the_gauges_answers_what_waited_too_long(
