@@ -131,7 +131,7 @@ class Runner:
             self._answer(task.task_id, task.task_type, "timeout", reason)
         elif rule := self._refusal(task):
             self._answer(task.task_id, task.task_type, "failed", rule)
-        elif len(self._backlog) >= MAX_CLAIMED or self._backlog.bytes >= MAX_CLAIMED_BYTES:
+        elif self.full:
             _logger.warning("not claimed: %d tasks are claimed already", len(self._backlog))
         else:
             claim = self._journal.claim(task)
@@ -272,6 +272,11 @@ class Runner:
             results = self._journal.latest(RESULTS_SHOWN)
         limits = self._settings.tasks.limits.current()
         return work(running, self._backlog.first(TASKS_LISTED), self._backlog.waiting, results, limits, self._clock)
+
+    @property
+    def full(self) -> bool:
+        """Whether no task is claimed before another ends."""
+        return len(self._backlog) >= MAX_CLAIMED or self._backlog.bytes >= MAX_CLAIMED_BYTES
 
     @property
     def in_progress(self) -> int:

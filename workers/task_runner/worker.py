@@ -33,6 +33,7 @@ _PROVED = 2
 _RECONNECT_SECONDS = 2.0
 """A connection that was worth something is opened again within so many seconds."""
 
+_FULL = "as many tasks are claimed as there is room for; Central keeps the others until some of them end"
 _UNREGISTERED = "the heartbeat worker has not tried yet to register with Central"
 
 _logger = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ class TaskRunner(Worker):
         self._note(tasks, "poll")
         for payload in by_urgency(tasks.tasks):
             self._runner.receive(decoded(payload), "poll")
+        if self._runner.full:
+            self._process.beats.wait("poll", _FULL)
         return jittered(self._poll_seconds)
 
     def listen(self) -> float:

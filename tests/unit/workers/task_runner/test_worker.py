@@ -267,3 +267,19 @@ def test_the_loop_of_the_gauges_answers_what_waited_too_long(
 
     eventually(lambda: shown() == 1)
     assert process.queue.stats()["results"].depth == 1
+
+
+def test_a_runner_that_can_claim_no_more_says_so(
+    worker: TaskRunner, process: Process, central: Central, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polls go on, and yet no task is begun: /ready says it once it lasts."""
+    register(process)
+    process.beats.begin("poll", 90)
+    worker.poll()
+    process.beats.end("poll", 90)
+    assert "why" not in process.beats.jobs()["poll"]
+    monkeypatch.setattr("workers.task_runner.runner.MAX_CLAIMED", 0)
+    process.beats.begin("poll", 90)
+    worker.poll()
+    process.beats.end("poll", 90)
+    assert "as many tasks are claimed as there is room for" in process.beats.jobs()["poll"]["why"]
