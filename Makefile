@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 TOOLS := $(VENV)/tools/.installed
 
-.PHONY: demo test lint types audit tools container-test hostile soak stops paths check docs chart prices lock clean
+.PHONY: demo test lint types audit tools container-test hostile truth soak stops paths check docs chart prices lock clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
@@ -15,6 +15,9 @@ test: $(READY) $(TOOLS) ## unit and integration tests: real sockets, real superv
 
 container-test: $(READY) $(TOOLS) ## the image and the bundle, in a container engine
 	PYTHON=$(BIN)/python scripts/container/test.sh
+
+truth: $(READY) ## 200,000 tasks against made-up answers; counts the successes that were not so (about ten minutes)
+	$(BIN)/python -m tests.truth.play --sequences 200000
 
 hostile: $(READY) ## half an hour of a hostile Central; compares every object of the cluster afterwards
 	$(BIN)/python -m tests.sim.hostile

@@ -55,6 +55,9 @@ from workers.heartbeat.patience import (
     PATIENT_TRIES,
 )
 from workers.task_runner.receiving.intake import MAX_PAYLOAD, MAX_TASK
+from workers.task_runner.runner import MAX_CLAIMED, MAX_CLAIMED_BYTES
+from workers.task_runner.work import calls, evictor
+from workers.task_runner.work.account import MAX_BYTES as MAX_LOGS
 
 PAGE = (ROOT / "docs" / "reliability.md").read_text()
 KIB, MIB = 1024, 1024 * 1024
@@ -81,7 +84,7 @@ WAITING = Limits().messages
         ("dead letters", f"the last {BURIED_KEPT}, and {BURIED_BYTES // MIB} MiB, are kept"),
         ("connections to the queue", f"{MAX_CONNECTIONS}"),
         ("a connection that stays silent, or owes the rest of a frame", f"{SILENCE:g} s"),
-        ("connections to `/health`, `/ready` and `/metrics`", f"{CONCURRENT}"),
+        ("connections to the health port", f"{CONCURRENT}"),
         ("one such connection", f"{REQUEST_SECONDS:g} s in all"),
         ("answers a client leaves unread", f"{2 * MAX_FRAME // MIB} MiB"),
         ("a lease", f"{BATCH_MESSAGES} messages, {LEASE_BYTES // MIB} MiB, {LEASE_SECONDS:g} s"),
@@ -103,6 +106,16 @@ WAITING = Limits().messages
             "items of a poll or a frame that are no tasks",
             f"looked at without being decoded, for {MAX_STEPS:,} brackets, braces and quotes in all",
         ),
+        (
+            "tasks that are claimed and have no result",
+            f"{MAX_CLAIMED:,}, and {MAX_CLAIMED_BYTES // MIB} MiB as JSON",
+        ),
+        (
+            "requests under way",
+            f"{evictor.PARALLEL} evictions, half of them for one namespace and for all slow ones;"
+            f" {calls.PARALLEL} other calls",
+        ),
+        ("a task's logs", f"{MAX_LOGS // KIB} KiB"),
         ("a task as Central wrote it", f"{MAX_PAYLOAD // KIB} KiB, and {MAX_TASK // KIB} KiB once it is read"),
         (
             "log lines of one place in the code, of one process",
