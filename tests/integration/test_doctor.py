@@ -115,7 +115,7 @@ def test_inside_a_pod_that_is_well_every_line_of_the_checklist_is_looked_at(plac
     well = ("settings", "kubernetes api", "deployment", "metrics.k8s.io", "central tcp", "central key", "central clock")
     agent = (*PROGRAMS, "queue results", "queue events", "queue metrics", "/health", "/ready")
     assert {topic: report.worst(topic) for topic in (*well, *agent)} == dict.fromkeys((*well, *agent), "ok")
-    assert report.verdicts["rbac"] == ["ok"] * 18
+    assert report.verdicts["rbac"] == ["ok"] * 19
     assert all(report.verdicts[topic] == ["unknown"] for topic in OBJECTS)
     assert "the agent may not read it, and need not" in report.text
 
@@ -182,7 +182,7 @@ def test_missing_rights(place: Place) -> None:
     finally:
         place.cluster.access.grants = grants
     for report in (inside, laptop):
-        assert report.verdicts["rbac"] == ["FAIL"] * 8 + ["warn"] * 2 + ["FAIL"] * 3 + ["ok"] * 5
+        assert report.verdicts["rbac"] == ["FAIL"] * 8 + ["warn"] * 2 + ["FAIL"] * 3 + ["ok"] * 6
         assert "not allowed: create pods/eviction" in report.text
         assert "apply k8s/ again" in report.text
 
