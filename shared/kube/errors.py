@@ -117,6 +117,9 @@ _decoder = msgspec.json.Decoder(Status)
 _NO_REFUSALS = (401, 404, 408, 409, 410, 425, 429)
 """Codes by which no admission rule that means to refuse would answer."""
 
+_LONGEST_SAYING = 2000
+"""Characters of a message that are kept."""
+
 _COLLECTION = re.compile(r"/api/v1/|/apis/[^/]+/[^/]+/")
 
 _DENIAL = re.compile(r"""admission (webhook) "([^"]+)"|ValidatingAdmission(Policy) '([^']+)'""")
@@ -133,7 +136,12 @@ def parse_status(code: int, body: bytes) -> Status:
     except (msgspec.DecodeError, RecursionError):
         text = " ".join(body[:300].decode("utf-8", "replace").split())
         return Status(code=code, message=text)
-    return msgspec.structs.replace(status, code=code)
+    return msgspec.structs.replace(status, code=code, message=_cut(status.message))
+
+
+def _cut(message: str | None) -> str | None:
+    """A webhook may say megabytes."""
+    return message if message is None or len(message) <= _LONGEST_SAYING else f"{message[:_LONGEST_SAYING]} ..."
 
 
 def parse_event(body: bytes) -> Status:

@@ -10,7 +10,7 @@ from shared.basics.timing import Clock
 PATIENCE = 60.0
 """Seconds a right that worked before may be refused before it counts as taken away."""
 
-_OBJECT = re.compile(r"(/(?:nodes|pods|[a-z]+sets|deployments|persistentvolumeclaims)/)[^/]+")
+_OBJECT = re.compile(r"(/(?:namespaces|nodes|pods|[a-z]+sets|deployments|persistentvolumeclaims)/)[^/]+")
 
 
 class Grants:
@@ -19,8 +19,8 @@ class Grants:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._worked: dict[tuple[str, str], float | None] = {}
-        """Method and path without the object's name, to since when it is refused."""
+        self._worked: dict[tuple[str, str], tuple[float, float] | None] = {}
+        """Method and path without names, to when it was refused first and last since it worked."""
 
     def worked(self, method: str, path: str) -> None:
         """The API server let such a request through."""
@@ -33,13 +33,14 @@ class Grants:
         with self._lock:
             if right not in self._worked:
                 return False
-            since = self._worked[right]
-            if since is None:
-                since = self._worked[right] = now
-            if now - since < PATIENCE:
-                return True
-            del self._worked[right]
-            return False
+            first, last = self._worked[right] or (now, now)
+            if now - last >= PATIENCE:
+                first = now  # Nobody asked for so long that this is another refusal.
+            if now - first >= PATIENCE:
+                del self._worked[right]
+                return False
+            self._worked[right] = (first, now)
+            return True
 
 
 def _right(method: str, path: str) -> tuple[str, str]:

@@ -100,6 +100,7 @@ def play(seed: int, settings: Any, trouble: float = 0.3) -> Played:
             queue=queue,
             clock=clock,
             calls=_InlineCalls(),
+            records=_InlineCalls(),
             evictor=_InlineEvictor(kube, 1e6, 1000, clock),
             view=_BlindView(kube, clock),
             announcer=Announcer(kube, clock, False, "truth"),
@@ -148,7 +149,7 @@ def _parameters(task_type: str, world: World) -> dict[str, Any]:
 def _told(task: Task, parameters: Parameters, surroundings: Surroundings, world: World) -> TaskResult:
     """The task's story from its beginning to its result."""
     results: list[TaskResult] = []
-    entry = Entry((5, 0.0, 0), Claim(task), parameters, "target")
+    entry = Entry((True, 5, 0.0, 0), Claim(task), parameters, "target")
 
     def note(claim: Claim, notes: dict[str, Any]) -> None:
         claim.notes.update(notes)

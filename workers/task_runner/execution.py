@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 from shared.basics import telemetry
 from shared.basics.errors import AgentError, TemporaryError
+from shared.basics.logs import cut_middle
 from shared.basics.timing import Backoff, Deadline
 from shared.kube.connection import bounded_by
 from shared.process.state import DRAIN_ENDED
@@ -38,7 +40,10 @@ _TAKE_BACK_SECONDS = 3600.0
 """How long it is tried to put right what a failed task shall not leave behind. The claim stays until then."""
 
 _HANDED_BACK_SECONDS = 4.0
-"""How long either may take when the pod stops: a little less than the runner waits."""
+"""How long both may take together when the pod stops: a little less than the runner waits."""
+
+_LONGEST_ERROR = 8 * 1024
+"""Characters of a result's error; what is left of a node, pod by pod, is in the logs."""
 
 _LOOK_SECONDS = 2.0
 """At least so often it is looked whether all results are delivered, and whether the agent stops."""
@@ -66,6 +71,9 @@ class Execution:
         self.started = self._clock.monotonic()
         self.begun = self._clock.now()
         """The same moment, for people."""
+        self._stopping: Deadline | None = None
+        """When the pod stops: the end of all that is left to do."""
+        self._failure: tuple[Operation[Any], str] | None = None
         self.context = Context(
             shared=surroundings,
             task=self._task,
@@ -81,7 +89,11 @@ class Execution:
         """Execute the task and put its result on the queue; False when it goes on after a restart instead."""
         task, context, executed_at = self._task, self.context, self._clock.now()
         context.account.say(f"{task.task_type} {'resumed' if self.entry.claim.resumed else 'started'}: {_about(task)}")
-        status, error = await self._perform()
+        try:
+            status, error = await self._perform()
+        except Exception as bug:  # A task is answered, whatever happens; a claim without an answer is offered for ever.
+            _logger.exception("the task's end failed unexpectedly")
+            status, error = _told(bug, "")
         if status is None:
             _logger.info("suspended; the task goes on after the restart")
             return False
@@ -92,7 +104,7 @@ class Execution:
             logs=context.account.text(),
             executed_at=executed_at,
             duration_seconds=round(duration, 3),
-            error=error,
+            error=cut_middle(error, _LONGEST_ERROR) if error else None,
         )
         await self._put(result)
         telemetry.TASKS.labels(task.task_type, status).inc()
@@ -111,7 +123,7 @@ class Execution:
             self.entry.interrupt.check()
             if is_late(task, self._clock.now()):
                 raise OutOfTime("" if begun else "the deadline passed before it could start")
-            if not self.entry.claim.notes and (rule := self._refusal(task)):
+            if not begun and (rule := self._refusal(task)):
                 return "failed", rule  # Set while it waited. What was begun is not left half done.
             begun = True
             with bounded_by(context.deadline):
@@ -129,22 +141,24 @@ class Execution:
         """What became of a task that did not come to its end: seen by a last look, and put right where it asks."""
         self.context.progress.phase = "ending early"
         left = ""
-        if isinstance(error, OutOfTime) or self.context.notes:
-            left, done = await self._last_look(operation, error)
-            if done and isinstance(error, OutOfTime):
-                return "success", None
-        status, said = _told(error, left)
         try:
+            if isinstance(error, OutOfTime) or self.context.notes:
+                left, done = await self._last_look(operation, error)
+                if done and isinstance(error, OutOfTime):
+                    return "success", None
             await self._with_time(operation.take_back(), _TAKE_BACK_SECONDS, error)
         except Suspended:
             return None, None
+        except HandedBack as stopped:  # The pod stops meanwhile.
+            error = stopped if isinstance(error, OutOfTime) else error
         except (Stopped, AgentError) as failure:
             self.context.account.say(f"what was begun could not be taken back: {failure or 'its time is up'}")
-        await operation.tell_failure(said)
+        status, said = _told(error, left)
+        self._failure = (operation, said)
         return status, said
 
     async def _last_look(self, operation: Operation[Any], error: Exception) -> tuple[str, bool]:
-        """What is left, and whether that is nothing."""
+        """What is left, and whether that is nothing. Raises Suspended, HandedBack."""
         said: list[str | None] = []
 
         async def look() -> None:
@@ -152,19 +166,21 @@ class Execution:
 
         try:
             await self._with_time(look(), _LAST_LOOK_SECONDS, error)
-        except (Stopped, AgentError) as failure:
+        except (OutOfTime, Cancelled, AgentError) as failure:
             self.context.account.say(f"what is left could not be seen: {failure or 'no answer in time'}")
             return "", False
         return said[0] or "", said[0] is None
 
     async def _with_time(self, work: Awaitable[None], seconds: float, error: Exception) -> None:
-        """``work``, though the task's own time is up; less when the pod stops."""
+        """``work``, though the task's own time is up; when the pod stops, all that follows has a few seconds."""
         context = self.context
-        if isinstance(error, HandedBack):
-            seconds = _HANDED_BACK_SECONDS
         if context.interrupt.requested:  # It was heard. One that comes now, because the pod stops, is a new one.
             context.interrupt = self.entry.interrupt = Interrupt(self.entry.story)
-        context.deadline = Deadline.after(seconds, self._clock)
+        if isinstance(error, HandedBack):
+            self._stopping = self._stopping or Deadline.after(_HANDED_BACK_SECONDS, self._clock)
+            context.deadline = self._stopping
+        else:
+            context.deadline = Deadline.after(seconds, self._clock)
         with bounded_by(context.deadline):
             await work
 
@@ -173,7 +189,7 @@ class Execution:
         pauses = Backoff(0.2, 5.0)
         while True:
             try:
-                await self.context.call(lambda: self._finish(result))
+                await self.context.tell_queue(lambda: self._finish(result))
                 return
             except TemporaryError as error:
                 pause = pauses.pause(error.delay)
@@ -183,9 +199,14 @@ class Execution:
     async def follow_up(self, accepting: Callable[[], bool]) -> None:
         """What follows a result: the metrics worker's sample, and what the operation left for the end."""
         context = self.context
+        if self._failure is not None:
+            operation, said = self._failure
+            context.deadline = Deadline.after(_LAST_LOOK_SECONDS, self._clock)
+            with contextlib.suppress(Stopped, AgentError), bounded_by(context.deadline):
+                await operation.tell_failure(said)
         if self._task.task_type == "drain_node":
             try:
-                await context.call(lambda: context.shared.queue.set_state({DRAIN_ENDED: self._task.task_id}))
+                await context.tell_queue(lambda: context.shared.queue.set_state({DRAIN_ENDED: self._task.task_id}))
             except AgentError as error:
                 _logger.warning("the sample after the drain could not be asked for: %s", error)
         for action in context.afterwards:
@@ -200,7 +221,7 @@ class Execution:
         with bounded_by(context.deadline):
             while accepting() and not context.deadline.expired:
                 try:
-                    if waiting := (await context.call(context.shared.queue.stats))[RESULTS].depth:
+                    if waiting := (await context.tell_queue(context.shared.queue.stats))[RESULTS].depth:
                         raise TemporaryError(f"{waiting} results are not with Central yet")
                     await action()
                     return

@@ -9,7 +9,7 @@ import threading
 from contextvars import Context as Variables
 
 from shared.basics.timing import Clock
-from workers.task_runner.work.story import Story, Telling
+from workers.task_runner.work.story import WAITS_FOR_NEWS, Story, Telling
 
 _TURN = 0.5
 """Seconds the thread sleeps at most: a clock in a test, or a machine that was suspended, may run differently."""
@@ -46,9 +46,9 @@ class Passes:
         with self._changed:
             if story not in self._variables:
                 return
-            story.woken = True
-            if story.asleep:
-                self._schedule(story, self._clock.monotonic())
+            story.woken, now = True, self._clock.monotonic()
+            if story.asleep and story.due > now:  # One that is due keeps its place.
+                self._schedule(story, now)
 
     def _tidy(self) -> None:
         """Drop the moments that stories were scheduled for and did not need: a woken one is scheduled anew."""
@@ -58,8 +58,9 @@ class Passes:
 
     def _schedule(self, story: Story, moment: float) -> None:
         story.due, story.asleep = moment, True
-        heapq.heappush(self._due, (moment, next(self._sequence), story, self._variables[story]))
-        self._tidy()
+        if moment < WAITS_FOR_NEWS:
+            heapq.heappush(self._due, (moment, next(self._sequence), story, self._variables[story]))
+            self._tidy()
         self._changed.notify()
 
     def _run(self) -> None:
@@ -95,8 +96,8 @@ class Passes:
             _logger.exception("an operation ended unexpectedly; its task stays claimed and is resumed at a restart")
             moment = None
         with self._changed:
-            if moment is None:
-                del self._variables[story]
+            if moment is None or self._closed:
+                self._variables.pop(story, None)
                 self._changed.notify_all()
             else:
                 self._schedule(story, self._clock.monotonic() if story.woken else moment)
@@ -113,9 +114,12 @@ class Passes:
         """Give no more passes. What is under way is let go of; its tasks stay claimed."""
         with self._changed:
             self._closed = True
-            stories, self._variables, self._due = list(self._variables), {}, []
+            stories, self._variables, self._due = self._variables, {}, []
             self._changed.notify_all()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(5.0)
-        for story in stories:
-            story.abandon()
+        for story, variables in stories.items():
+            try:
+                variables.run(story.abandon)
+            except Exception:  # It was about to do something; its task stays claimed, and it is done at the restart.
+                _logger.debug("an operation did not end quietly", exc_info=True)

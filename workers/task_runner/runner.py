@@ -26,7 +26,7 @@ from workers.task_runner.records.backlog import Backlog, Entry
 from workers.task_runner.records.journal import Claim, Journal
 from workers.task_runner.showing import RESULTS_SHOWN, TASKS_LISTED, count, work
 from workers.task_runner.work.announce import Announcer
-from workers.task_runner.work.calls import Calls
+from workers.task_runner.work.calls import RECORDS, Calls
 from workers.task_runner.work.context import Cancelled, HandedBack, Stopped, Surroundings
 from workers.task_runner.work.evictor import Evictor
 from workers.task_runner.work.view import View
@@ -39,6 +39,9 @@ MAX_CLAIMED_BYTES = 8 * 1024 * 1024
 
 ANSWER_AGAIN_AFTER = timedelta(seconds=60)
 """A finished task offered again this long after it was answered last: Central did not hear it, and hears it again."""
+
+_JOIN_SECONDS = 6.0
+"""How long the ends of tasks that were told to stop are waited for; more than execution.py lets one take."""
 
 _logger = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ class Runner:
             queue=queue,
             clock=clock,
             calls=Calls(),
+            records=Calls(RECORDS),
             evictor=Evictor(kube, kubernetes.evictions_per_second, kubernetes.eviction_burst),
             view=View(kube, clock),
             announcer=Announcer(kube, clock, settings.tasks.kubernetes_events, settings.pod.name or "cloudoptim-agent"),
@@ -188,6 +192,7 @@ class Runner:
         entry.interrupt.request(Cancelled)
         if entry.claim.notes:
             self._backlog.put_back(entry)
+            self._begin_what_can()
             return None
         return entry
 
@@ -205,17 +210,21 @@ class Runner:
         except TemporaryError as error:
             _logger.warning("the answer cannot be queued, it is given when the task's turn comes: %s", error)
             self._backlog.put_back(entry)
+            self._begin_what_can()
 
     # -- execution --------------------------------------------------------------------------------
 
     def _begin_what_can(self) -> None:
         for entry in self._backlog.take():
-            task = entry.claim.task
-            node = getattr(entry.parameters, "node_name", None)
-            with logs.context(task_id=task.task_id, **({"node_name": node} if node else {})):
-                execution = Execution(entry, self._surroundings, self._note, self._finish, self._refusal)
-                self._running[task.task_id] = execution
-                self._passes.begin(entry.story, self._tell(execution, entry), copy_context())
+            self._begin(entry)
+
+    def _begin(self, entry: Entry) -> None:
+        task = entry.claim.task
+        node = getattr(entry.parameters, "node_name", None)
+        with logs.context(task_id=task.task_id, **({"node_name": node} if node else {})):
+            execution = Execution(entry, self._surroundings, self._note, self._finish, self._refusal)
+            self._running[task.task_id] = execution
+            self._passes.begin(entry.story, self._tell(execution, entry), copy_context())
 
     async def _tell(self, execution: Execution, entry: Entry) -> None:
         """One task from its start to the end of what follows it."""
@@ -252,17 +261,25 @@ class Runner:
         waiting = self._backlog.close()
         if kind is HandedBack:
             for entry in waiting:
-                with logs.context(task_id=entry.task_id):
-                    reason = "the agent was shut down before the task started; send it again"
-                    self._finish_unstarted(entry, "failed", reason)
+                self._hand_back(entry)
         deadline = Deadline.after(seconds, self._clock)
         while self._running and not deadline.expired:
             time.sleep(0.02)
         for entry in self._backlog.taken():
             entry.interrupt.request(kind)
-        self._passes.join(5.0)
-        self._passes.close()
+        self._passes.join(_JOIN_SECONDS)
         self._surroundings.close()
+        self._passes.close()
+
+    def _hand_back(self, entry: Entry) -> None:
+        """Answer a task that waits; one that an earlier run began ends as those at work do (rule 28)."""
+        if entry.claim.notes:
+            entry.interrupt.request(HandedBack)
+            self._begin(entry)
+            return
+        with logs.context(task_id=entry.task_id):
+            reason = "the agent was shut down before the task started; send it again"
+            self._finish_unstarted(entry, "failed", reason)
 
     def show(self) -> dict[str, Any]:
         """Update the gauges of what runs and waits; the same for whoever looks at the agent."""

@@ -21,7 +21,7 @@ from workers.task_runner.receiving.intake import by_urgency, decoded
 from workers.task_runner.runner import Runner
 from workers.task_runner.work.context import HandedBack, Suspended
 
-_FINISH_SECONDS = 35.0
+_FINISH_SECONDS = 34.0
 """How long running tasks may go on when the pod stops; with the safe points, below stopwaitsecs 45."""
 
 _RESTART_SECONDS = 2.0

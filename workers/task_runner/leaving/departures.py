@@ -61,7 +61,7 @@ class Departure:
     attempts: int = 0
     """Requests that were sent, those under way included."""
     ended_before: bool = False
-    """Whether it had ended when it was to go, and nobody was asked yet."""
+    """Whether it had ended when it was to go: then its object is what shall go."""
     shortens: bool = False
     """Whether it terminates already and is to be asked once to do so sooner (rule 21)."""
     last: Outcome | None = None
@@ -94,7 +94,7 @@ class Departures:
 
     rng: random.Random = field(default=_RNG)
     interval: float = 0.0
-    """Least seconds between two first requests."""
+    """Least seconds between two requests."""
 
     def __post_init__(self) -> None:
         self._all: dict[str, Departure] = {}
@@ -167,9 +167,8 @@ class Departures:
             outcome.verdict is Verdict.ACCEPTED and departure.pod.terminating
         ):
             departure.stage, departure.released, departure.shortens = Stage.TERMINATING, now, False
-            departure.ended_before = False
         elif outcome.verdict is Verdict.ACCEPTED:
-            departure.stage, departure.released, departure.ended_before = Stage.ACCEPTED, now, False
+            departure.stage, departure.released = Stage.ACCEPTED, now
             departure.next_try = now + _BELIEVED_AFTER
         elif outcome.verdict in (Verdict.REFUSED, Verdict.FORBIDDEN):
             departure.stage = Stage.REFUSED
@@ -200,7 +199,7 @@ class Departures:
             if departure.stage is Stage.GONE:
                 continue
             pod = present.get(uid)
-            if pod is None or (pod.ended and not departure.ended_before):
+            if pod is None or (pod.ended and (pod.terminating or not departure.ended_before)):
                 departure.stage = Stage.GONE
                 over.append(departure)
             elif pod is not departure.pod:

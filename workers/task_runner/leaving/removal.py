@@ -45,7 +45,7 @@ class Manner:
     send: Callable[[Pod], Outcome]
     """Asks the API server to let one pod go; on another thread."""
     interval: float = 0.0
-    """Least seconds between two first requests."""
+    """Least seconds between two requests."""
     shortens: Callable[[Pod], bool] = lambda pod: False
     """Whether it is worth asking for a pod that terminates already (rule 21)."""
 

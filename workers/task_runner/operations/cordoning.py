@@ -18,10 +18,13 @@ def cordon(context: Context, node: Node) -> Node:
         TaskFailed: the owner's limit of nodes is cordoned already, by anyone.
         TemporaryError, NotFound, Conflict, Forbidden: from the API server.
     """
-    with context.shared.cordoning:
+    name, uid = node.metadata.name, node.metadata.uid
+    if not context.shared.owner.limits.max_cordoned:
+        return context.nodes.set_unschedulable(name, True, uid)
+    with context.shared.cordoning:  # Else two would both take the last place.
         if rule := refusal(context, node):
             raise TaskFailed(rule)
-        return context.nodes.set_unschedulable(node.metadata.name, True, node.metadata.uid)
+        return context.nodes.set_unschedulable(name, True, uid)
 
 
 def refusal(context: Context, node: Node) -> str | None:

@@ -27,7 +27,7 @@ class DeletesPod(Operation[DeletePod]):
         except Absent as gone:
             self._context.account.say(f"gone: {gone}")
             return None
-        if pod.ended:
+        if pod.ended and pod.terminating:
             return None
         going = ", it terminates" if pod.terminating else ""
         return f"pod {pod.name} (uid {pod.uid}) is still there{going}"

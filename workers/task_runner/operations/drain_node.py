@@ -68,7 +68,6 @@ class DrainsNode(Operation[DrainNode]):
         self._living: dict[Controller, bool] = {}
         self._node: Node | None = None
         self._removal: Removal | None = None
-        self._untouched = False
 
     async def run(self) -> None:
         context = self._context
@@ -188,11 +187,7 @@ class DrainsNode(Operation[DrainNode]):
         if cordoned:
             self._context.account.say(f"node {self._name} was cordoned already")
             return
-        try:
-            await cordon(node, self._context)
-        except PermanentError:
-            self._untouched = True  # It was not cordoned, so there is nothing to take back.
-            raise
+        await cordon(node, self._context)
 
     async def _empty(self, first: Plan, node: Node, room: Room) -> Plan:
         """Evict tier by tier, then whatever was bound late, until a list shows nothing is left (4, 9, 25).
@@ -206,8 +201,8 @@ class DrainsNode(Operation[DrainNode]):
         current = first
         for _ in range(_LATE_ROUNDS):
             await removal.remove(current.tiers, current.unasked)
-            if removal.refused:
-                raise TaskFailed(f"{await self.last_look()}: {'; '.join(removal.refused)}")
+            if removal.refused and (left := await self.last_look()):
+                raise TaskFailed(f"{left}: {'; '.join(removal.refused)}")
             context.progress.phase = "looking once more"
             await context.wait(settled - context.clock.monotonic())
             current = await self._plan(await self._listing.consistent(context, room))
@@ -307,15 +302,15 @@ class DrainsNode(Operation[DrainNode]):
     async def take_back(self) -> None:
         """Uncordon where ``uncordon_on_failure`` asks for it and it was us; tried until it is done (rule 28)."""
         context = self._context
-        cordoned = context.notes.get(_CORDONED) and not self._untouched
-        if not (self._parameters.uncordon_on_failure and cordoned):
+        if not (self._parameters.uncordon_on_failure and context.notes.get(_CORDONED)):
             return
         pauses = Backoff(0.2, 10.0)
         while True:
             try:
                 node = await self._find()
-                await uncordon(node, context)
-                context.account.say(f"node {self._name} uncordoned again (uncordon_on_failure)")
+                if node.spec.unschedulable:  # The cordon itself may be what failed.
+                    await uncordon(node, context)
+                    context.account.say(f"node {self._name} uncordoned again (uncordon_on_failure)")
                 return
             except PermanentError as error:
                 context.account.say(f"node {self._name} could not be uncordoned: {error}")

@@ -108,8 +108,12 @@ async def write(
     """
     what = f"{'node' if isinstance(found, Node) else 'pod'} {found.metadata.full_name}"
     pauses = Backoff(0.2, 5.0)
+    await context.allowed()
+    if not context.notes:  # After a restart nobody could tell whether the answer or the request was lost.
+        await context.remember("that it begins", begun=True)
     while True:
         await context.allowed()
+        obstacle = f"{verb} {what}: accepted, but it does not show"
         try:
             await context.patiently(f"{verb} {what}", patch)
         except Forbidden as error:
@@ -117,12 +121,12 @@ async def write(
         except NotFound as error:
             raise Absent(f"{what} (uid {found.metadata.uid}) is gone") from error
         except Conflict as error:
-            context.obstacle = str(error)
+            obstacle = str(error)
             context.account.say(f"{error}; it is read again")
         seen = await read(context, what, get)
         if seen.metadata.uid != found.metadata.uid:
             raise instead_of(found, seen)
         if is_done(seen):
             return
-        context.obstacle = context.obstacle or f"{verb} {what}: accepted, but it does not show"
+        context.obstacle = obstacle
         await context.wait(pauses.pause())

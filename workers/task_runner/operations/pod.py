@@ -87,10 +87,13 @@ async def evict_pod(pod: Pod, parameters: Grace, context: Context) -> None:
 
 
 async def is_there(pod: Pod, context: Context) -> bool:
-    """Whether exactly this ``pod`` is there and has not ended, by a consistent read. Raises Stopped."""
+    """Whether exactly this ``pod`` is there and has not ended, by a consistent read. Raises Stopped.
+
+    Of one that had ended before, its object is what counts, until it terminates: then a finalizer may keep it.
+    """
     meta = pod.metadata
     try:
         seen = await read(context, f"pod {pod.name}", lambda: context.pods.find(meta.namespace, meta.name))
     except Absent:
         return False
-    return seen.uid == pod.uid and not seen.ended
+    return seen.uid == pod.uid and not (seen.ended and (seen.terminating or not pod.ended))

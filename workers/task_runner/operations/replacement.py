@@ -14,6 +14,7 @@ from shared.kube.objects import Meta, Struct, controller_of
 from shared.kube.pods import Pod, Pods
 from shared.kube.reads import Resource
 from workers.task_runner.leaving.listing import Listing
+from workers.task_runner.leaving.removal import SILENCE
 from workers.task_runner.work.context import Context, TaskFailed
 from workers.task_runner.work.room import Room
 from workers.task_runner.work.view import Interest
@@ -43,6 +44,10 @@ class Origin:
     """The name the replacement will have, where its controller gives the same again."""
     deployment: str | None = None
     """UID of the Deployment behind a ReplicaSet: in a rollout another ReplicaSet makes the replacement."""
+
+
+SETS_SECONDS = 5.0
+"""How often a Deployment's ReplicaSets are listed while a replacement is awaited."""
 
 
 class _ReplicaSet(Struct, frozen=True):
@@ -128,22 +133,29 @@ class Candidates:
         self._context = context
         self._stack = stack
         self._rooms: dict[str, tuple[Room, Listing]] = {}
+        self._next_sets = 0.0
+        self._listed = context.clock.monotonic()
 
     async def look(self) -> list[Pod]:
         """The new pods of the controller, those of a Deployment's other ReplicaSets included."""
-        origin, context = self._origin, self._context
+        origin, context, now = self._origin, self._context, self._context.clock.monotonic()
         owners: dict[str, dict[str, str]] = {origin.owner_uid: origin.query}
-        if origin.deployment:
+        if origin.deployment and now >= self._next_sets:
+            self._next_sets = now + SETS_SECONDS
             owners |= await _replica_sets(self._namespace, origin.deployment, context)
         for uid, query in owners.items():
             if uid not in self._rooms:
                 room = self._stack.enter_context(context.shared.view.room(Interest("owner", uid), context.story.wake))
                 self._rooms[uid] = (room, Listing(Pods(context.kube, self._namespace), query))
+        silent = min(context.shared.view.silent_for(), now - self._listed) >= SILENCE
+        self._listed = now if silent else self._listed
         for room, listing in self._rooms.values():
             if room.broken:
                 raise TaskFailed(f"cannot watch for the replacement: {room.broken}") from room.broken
             if room.stale:
                 await listing.first(context, room)
+            elif silent:
+                await listing.consistent(context, room)
         return self.known()
 
     def known(self) -> list[Pod]:

@@ -20,9 +20,9 @@ _SETTLING = 10.0
 """Seconds after which new pods on the old node are the replacement, and not a scale-up's that came before it."""
 
 _LOOK = 2.0
-"""Seconds between two looks at a rollout's ReplicaSets, and at what a silent watch does not tell."""
+"""Seconds between two looks at what nobody tells of: a rollout's ReplicaSets, a silent watch."""
 
-_REMEMBERED = 1000
+_REMEMBERED = 20_000
 """Replacements of which it is known which task named them."""
 
 
@@ -58,8 +58,22 @@ class ReschedulesPod(Operation[ReschedulePod]):
         try:
             pod = await find_pod(self._parameters, self._context)
         except Absent:
-            return ""  # What the search for the replacement said last stands.
+            return await self._look_for_replacement()
         return f"pod {pod.name} (uid {pod.uid}) is still there"
+
+    async def _look_for_replacement(self) -> str | None:
+        """A list, without which nobody can say that there is none."""
+        recorded = self._context.notes.get(_ORIGIN)
+        if not recorded:
+            return ""
+        origin = Origin(**recorded)
+        with ExitStack() as rooms:
+            candidates = Candidates(self._parameters.namespace, origin, self._context, rooms)
+            for pod in await candidates.look():
+                if _is_free(pod, self._context) and _serves(pod, origin) and await self._take(pod, origin):
+                    self._context.account.say(f"replaced by pod {pod.name} on node {pod.spec.node_name}")
+                    return None
+        return ""  # What the search said last stands.
 
     async def _await_replacement(self, origin: Origin) -> Pod:
         """The first new pod of the same controller that is Ready on another node.

@@ -22,7 +22,8 @@ from workers.task_runner.work.story import Story
 class Entry:
     """A claimed task, sorted by urgency."""
 
-    rank: tuple[int, float, int]
+    rank: tuple[bool, int, float, int]
+    """What an earlier run began goes first, then priority, deadline, and who came first."""
     claim: Claim = field(compare=False)
     parameters: Parameters = field(compare=False)
     target: str = field(compare=False)
@@ -54,7 +55,7 @@ class Backlog:
 
     def add(self, claim: Claim, parameters: Parameters) -> None:
         task = claim.task
-        rank = (task.priority, task.deadline.timestamp(), next(self._sequence))
+        rank = (not claim.notes, task.priority, task.deadline.timestamp(), next(self._sequence))
         self.put_back(Entry(rank, claim, parameters, target_of(parameters)))
 
     def put_back(self, entry: Entry) -> None:

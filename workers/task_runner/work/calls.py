@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 from collections.abc import Callable
 from contextvars import Context as Variables
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
 from workers.task_runner.work.pool import Line, Pool
+
+RECORDS = 2
+"""Calls to the queue under way at once."""
 
 PARALLEL = 8
 """Calls under way at once; evictions have threads of their own (evictor.py)."""
@@ -30,16 +34,29 @@ class Call(Generic[T]):
         self.answered = answered
         self.there = False
         """Whether the answer is there."""
+        self._begun = threading.Lock()
+        """Held by whoever was first: the thread that makes the call, or the task that withdraws it."""
         self._value: Any = None
         self._error: BaseException | None = None
 
     def run(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
         try:
             self._value = self.variables.run(self.function)
         except BaseException as error:
             self._error = error
         self.there = True
         self.answered()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it is under way, or made."""
+        return self._begun.locked()
+
+    def withdraw(self) -> bool:
+        """Have it not be made; False when it is under way already."""
+        return self._begun.acquire(blocking=False)
 
     def value(self) -> T:
         """What the function returned, or raises what it raised."""
@@ -62,6 +79,9 @@ class _ByRank(Line[Call[Any]]):
 
     def done(self, job: Call[Any], seconds: float) -> None:
         pass  # Any call may follow any other.
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def clear(self) -> None:
         self._waiting.clear()

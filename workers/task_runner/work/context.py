@@ -22,7 +22,7 @@ from workers.task_runner.work.announce import Announcer
 from workers.task_runner.work.calls import Calls, Rank
 from workers.task_runner.work.evictor import Evictor
 from workers.task_runner.work.progress import Progress
-from workers.task_runner.work.story import Story, until
+from workers.task_runner.work.story import WAITS_FOR_NEWS, Story, until
 from workers.task_runner.work.view import View
 
 T = TypeVar("T")
@@ -68,8 +68,8 @@ class Interrupt:
         self._kind: type[Stopped] | None = None
 
     def request(self, kind: type[Stopped]) -> None:
-        """Stop the operation with ``kind``; the first request counts."""
-        if self._kind is None:
+        """Stop the operation with ``kind``; the first request counts, but for the agent's own end."""
+        if self._kind is None or self._kind is Cancelled:
             self._kind = kind
             self._story.wake()
 
@@ -92,6 +92,9 @@ class Surroundings:
     queue: Queue
     clock: Clock
     calls: Calls
+    """To the API server."""
+    records: Calls
+    """To the queue."""
     evictor: Evictor
     view: View
     announcer: Announcer
@@ -108,6 +111,7 @@ class Surroundings:
         """Begin no more calls."""
         self.evictor.close()
         self.calls.close()
+        self.records.close()
 
 
 @dataclass
@@ -161,7 +165,8 @@ class Context:
 
     async def remember(self, what: str, **notes: Any) -> None:
         """Make notes durable before the write that makes them matter; ``what`` they are, for the account."""
-        await self.patiently(f"record {what}", lambda: self.record({**self.notes, **notes}))
+        wanted = {**self.notes, **notes}
+        await self._patiently(f"record {what}", lambda: self.tell_queue(lambda: self.record(wanted)))
         self.notes.update(notes)
 
     def check(self) -> None:
@@ -171,8 +176,20 @@ class Context:
             raise OutOfTime(f"last, {self.obstacle}" if self.obstacle else "")
 
     async def call(self, function: Callable[[], T]) -> T:
-        """``function()`` on another thread; returns and raises what it does. No safe point."""
+        """``function()``, which talks to the API server, on another thread; returns and raises what it does.
+
+        Until the call is made this is a safe point; a call under way is waited for.
+        """
         call = self.shared.calls.begin(function, self.rank, self.story.wake)
+        while not call.there:
+            await until(WAITS_FOR_NEWS if call.begun else self.deadline.at)
+            if (self.interrupt.requested or self.deadline.expired) and call.withdraw():
+                self.check()
+        return call.value()
+
+    async def tell_queue(self, function: Callable[[], T]) -> T:
+        """``function()``, which talks to the queue, on another thread, which no API server keeps; no safe point."""
+        call = self.shared.records.begin(function, self.rank, self.story.wake)
         while not call.there:
             await until()
         return call.value()
@@ -233,11 +250,14 @@ class Context:
             PermanentError: as ``function`` raised it.
             Stopped: instead of a try, the first one too; its message has the answer that stood in the way.
         """
+        return await self._patiently(what, lambda: self.call(function))
+
+    async def _patiently(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         pauses = Backoff(0.2, 10.0)
         while True:
             self.check()
             try:
-                answer = await self.call(function)
+                answer = await call()
             except TemporaryError as error:
                 self.obstacle = f"{what}: {error}"
                 pause = pauses.pause(error.delay)

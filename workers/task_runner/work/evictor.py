@@ -69,9 +69,6 @@ class _Paced(Line[Request]):
             self._next = self._turns.take()
         if self._next is None:
             return None, float("inf")
-        if not self._next.wanted():
-            job, self._next = self._next, None
-            return job, 0.0
         if pause := self._pace.take():
             return None, pause
         job, self._next = self._next, None
@@ -83,6 +80,9 @@ class _Paced(Line[Request]):
             outcome = job.outcome
             self._pace.answered(seconds, outcome.throttled or outcome.code == 0 or outcome.code >= 500)
             telemetry.EVICTION_RATE.set(self._pace.rate)
+
+    def __len__(self) -> int:
+        return len(self._turns) + (self._next is not None)
 
     def clear(self) -> None:
         self._turns.clear()
@@ -104,10 +104,10 @@ class Evictor:
         request.variables.run(self._exchange, request)
 
     def _exchange(self, request: Request) -> None:
-        if not request.wanted():
-            request.done(request.pod, None)
-            return
         try:
+            if not request.wanted():
+                request.done(request.pod, None)
+                return
             outcome = self._reread(request) if request.again else None
             if outcome is None:
                 request.sent()
@@ -127,7 +127,7 @@ class Evictor:
             return Outcome(Verdict.GONE, 404, str(error))
         if now.uid != request.pod.uid:
             return Outcome(Verdict.GONE, 409, "another pod has its name")
-        if now.ended:
+        if now.ended and (now.terminating or not request.pod.ended):
             return Outcome(Verdict.GONE, 200, f"it ended: {now.status.phase}")
         if now.terminating and not request.shortens:
             return Outcome(Verdict.TERMINATING, 200, "terminates already")

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 J = TypeVar("J")
 
 _IDLE_SECONDS = 30.0
-"""A thread that found nothing to do for so long ends, and takes its stack and its connection's memory with it."""
+"""A thread that found nothing to do for so long ends, and takes its stack with it."""
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +33,10 @@ class Line(ABC, Generic[J]):
         """``job``, which was taken, has run and took so long."""
 
     @abstractmethod
+    def __len__(self) -> int:
+        """How many wait."""
+
+    @abstractmethod
     def clear(self) -> None:
         """Let nothing wait any more."""
 
@@ -46,62 +50,68 @@ class Pool(Generic[J]):
         self._line = line
         self._run = run
         self._changed = threading.Condition()
-        self._threads = self._idle = 0
+        self._threads = self._idle = self._called = 0
         self._timed = False
         self._closed = False
 
     def submit(self, job: J) -> None:
         """Have ``job`` run when its turn comes; never, once the pool is closed."""
         with self._changed:
-            if self._closed:
-                return
-            self._line.add(job)
-            if self._idle:
-                self._changed.notify()
-            elif self._threads < self._most:
-                self._threads += 1
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            if not self._closed:
+                self._line.add(job)
+                self._call_one()
+
+    def _call_one(self) -> None:
+        """Have a thread look: one that waits and was not called yet, or a new one."""
+        if self._called < self._idle:
+            self._called += 1
+            self._changed.notify()
+        elif self._threads < self._most:
+            self._threads += 1
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
     def _work(self) -> None:
-        while (job := self._next()) is not None:
-            started = time.monotonic()
-            try:
-                self._run(job)
-            except Exception:
-                _logger.exception("a call failed unexpectedly")
+        try:
+            while (job := self._next()) is not None:
+                started = time.monotonic()
+                try:
+                    self._run(job)
+                except Exception:
+                    _logger.exception("a call failed unexpectedly")
+                finally:
+                    with self._changed:
+                        self._line.done(job, time.monotonic() - started)
+        finally:
             with self._changed:
-                self._line.done(job, time.monotonic() - started)
+                self._threads -= 1
 
     def _next(self) -> J | None:
         """Wait for a job; None when this thread is to end."""
         with self._changed:
-            self._idle += 1
             bored = time.monotonic() + _IDLE_SECONDS
-            try:
-                while not self._closed:
-                    job, pause = self._line.take()
-                    if job is not None:
-                        if self._idle > 1:
-                            self._changed.notify()  # There may be work for another one.
-                        return job
-                    left = bored - time.monotonic()
-                    if left <= 0 and pause == float("inf"):
-                        break
-                    self._wait(pause, max(0.0, left))
-                self._threads -= 1
-                return None
-            finally:
-                self._idle -= 1
+            while not self._closed:
+                job, pause = self._line.take()
+                if job is not None:
+                    if len(self._line):
+                        self._call_one()
+                    return job
+                timed = pause < float("inf") and not self._timed
+                left = bored - time.monotonic()
+                if left <= 0 and not timed:
+                    return None
+                self._wait(pause if timed else left, timed)
+            return None
 
-    def _wait(self, pause: float, left: float) -> None:
-        if self._timed or pause == float("inf"):
-            self._changed.wait(left)
-            return
-        self._timed = True
+    def _wait(self, seconds: float, timed: bool) -> None:
+        self._idle += 1
+        self._timed = self._timed or timed
         try:
-            self._changed.wait(pause)
+            self._changed.wait(seconds)
         finally:
-            self._timed = False
+            self._idle -= 1
+            self._called = max(0, self._called - 1)
+            if timed:
+                self._timed = False
 
     def close(self) -> None:
         """Begin nothing more; what runs is not waited for."""

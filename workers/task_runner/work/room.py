@@ -51,7 +51,7 @@ class Room:
                 elif not _is_newer(listed.metadata.resource_version, known):
                     present[uid] = known
             self.pods = present
-            self.stale = False
+            self.stale = not self.takes(version)
 
     def changed(self, pod: Pod, gone: bool) -> None:
         """A pod as the watch shows it."""
@@ -65,7 +65,8 @@ class Room:
 
     def begins(self, version: str) -> None:
         """Changes after ``version`` come in; what was before has to be listed."""
-        self.since, self.stale, self.broken, self.trouble = version, True, None, ""
+        with self._lock:
+            self.since, self.stale, self.broken, self.trouble = version, True, None, ""
         self._wake()
 
     def troubled(self, why: str) -> None:

@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from msgspec import Raw
 
-from shared.basics.errors import PermanentError, TemporaryError
+from shared.basics.errors import AgentError, PermanentError
 from shared.basics.timing import Backoff, Clock
 from shared.kube.connection import Kube
 from shared.kube.decoding import Decoder
 from shared.kube.objects import Owner, Struct, controller_of_owners
 from shared.kube.pods import PATH, Pod, compact
 from shared.kube.reads import Change, Resource
-from shared.kube.watch import Lists, Watch, Watching
+from shared.kube.watch import Broken, Lists, Watch, Watching
 from workers.task_runner.work.room import Room
 
 _logger = logging.getLogger(__name__)
@@ -72,6 +72,8 @@ class View:
         self._lock = threading.Lock()
         self._rooms: dict[Interest, list[Room]] = {}
         self._watch: _PodWatch | None = None
+        self.newest = ""
+        """The version of the newest change that was looked at: a room that is entered later never hears of it."""
 
     @contextmanager
     def room(self, interest: Interest, wake: Callable[[], None]) -> Iterator[Room]:
@@ -80,6 +82,7 @@ class View:
         with self._lock:
             self._rooms.setdefault(interest, []).append(room)
             if self._watch is None:
+                self.newest = ""
                 self._watch = _PodWatch(self)
             else:
                 # What was handed out before this room was there is older than this, and so must its list be not.
@@ -123,6 +126,7 @@ class View:
 
     def _decode(self, raw: bytes | Raw) -> Pod:
         stranger = _stranger_decoder(raw)
+        self.newest = stranger.metadata.resource_version
         if any(interest in self._rooms for interest in _interests_in(stranger)):
             return compact(_pod_decoder(raw))
         return stranger  # type: ignore[return-value]  # whoever gets it asks for its rooms, and it has none
@@ -146,7 +150,8 @@ class _PodWatch:
     def version(self) -> str | None:
         """The version of the newest change that was handed out; None before there is one."""
         state = self._watch.state
-        return state.version if isinstance(state, Watching) else None
+        reached = state.then if isinstance(state, Broken) else state
+        return self._view.newest or reached.version if isinstance(reached, Watching) else None
 
     def close(self) -> None:
         self._closed.set()
@@ -158,9 +163,10 @@ class _PodWatch:
             try:
                 pause = self._watch.turn(self._alive)
                 pauses.reset()
-            except (TemporaryError, PermanentError) as error:
+            except Exception as error:
                 pause = pauses.pause(getattr(error, "delay", None))
-                _logger.warning("watching pods is interrupted (%s), again in %.1f s", error, pause)
+                whole = not isinstance(error, AgentError)  # A bug must not end the watch.
+                _logger.warning("watching pods is interrupted (%s), again in %.1f s", error, pause, exc_info=whole)
                 for room in self._view.all_rooms():
                     room.breaks(error) if isinstance(error, PermanentError) else room.troubled(str(error))
             self._closed.wait(pause)
@@ -184,7 +190,11 @@ class _PodWatch:
     def changed(self, bunch: list[Change[Pod]]) -> None:
         touched: dict[int, Room] = {}
         for change in bunch:
-            if change.object is not None:
+            if change.object is None and change.kind == "DELETED":
+                for room in self._view.all_rooms():  # It cannot be told whose it was.
+                    room.stale = True
+                    touched[id(room)] = room
+            elif change.object is not None:
                 for room in self._view.rooms_of(change.object):
                     room.changed(change.object, change.kind == "DELETED")
                     touched[id(room)] = room

@@ -131,6 +131,7 @@ class Work:
             queue=queue,
             clock=self._clock,
             calls=Calls(),
+            records=Calls(),
             evictor=Evictor(self.kube, rate=1000, burst=1000),
             view=View(self.kube, self._clock),
             announcer=Announcer(self.kube, self._clock, wanted, "agent-0"),

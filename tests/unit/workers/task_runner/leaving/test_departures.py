@@ -234,7 +234,9 @@ def test_a_pod_that_had_ended_before_is_asked_all_the_same() -> None:
     assert seen(departures, pod(phase="Succeeded", version="11")) == []
     (asked,) = departures.due(0)
     departures.answered("uid-web-0", ACCEPTED, 0)
-    assert seen(departures, pod(phase="Succeeded", version="12", finalizers=["keep"])) == [asked]
+    assert seen(departures, pod(phase="Succeeded", version="12")) == [], "accepted, but it does not show"
+    going = pod(phase="Succeeded", version="13", deleted="2026-03-01T12:00:30Z", finalizers=["keep"])
+    assert seen(departures, going) == [asked]
 
 
 # -- rule 11: accepted, and seen -----------------------------------------------------------------

@@ -14,6 +14,7 @@ from shared.kube.errors import Forbidden
 from tests.sim.kube.cluster import Cluster
 from tests.unit.conftest import FakeClock, FastClock
 from tests.unit.workers.task_runner.conftest import Work, told
+from workers.task_runner.work.calls import PARALLEL
 from workers.task_runner.work.context import (
     Cancelled,
     Context,
@@ -47,12 +48,34 @@ def test_an_interrupted_operation_stops_as_it_was_told(kind: type[Stopped]) -> N
         interrupt.check()
 
 
-def test_the_first_request_counts() -> None:
+def test_the_first_request_counts_but_for_the_agents_own_end() -> None:
+    """A task that is cancelled has time for its end; one whose agent stops has not."""
     interrupt = Interrupt()
+    interrupt.request(Suspended)
     interrupt.request(Cancelled)
-    interrupt.request(HandedBack)
-    with pytest.raises(Cancelled):
+    with pytest.raises(Suspended):
         interrupt.check()
+    cancelled = Interrupt()
+    cancelled.request(Cancelled)
+    cancelled.request(HandedBack)
+    with pytest.raises(HandedBack):
+        cancelled.check()
+
+
+def test_a_call_that_is_not_made_yet_is_withdrawn_when_the_task_is_to_stop(
+    cluster: Cluster, kube: Kube, run_dir: Path
+) -> None:
+    """A busy API server keeps every thread; nobody has to wait for that who is told to stop."""
+    context = Work(cluster, kube, run_dir, FastClock()).context()
+    busy, made = threading.Event(), list[int]()
+    for _ in range(PARALLEL):
+        context.shared.calls.begin(lambda: busy.wait(60), (1, 0.0), lambda: None)
+    threading.Timer(0.1, context.interrupt.request, [Cancelled]).start()
+    with pytest.raises(Cancelled):
+        told(context, context.call(lambda: made.append(1)))
+    busy.set()
+    assert told(context, context.tell_queue(lambda: "recorded")) == "recorded", "the queue has threads of its own"
+    assert made == []
 
 
 def test_an_interrupt_ends_a_wait(context: Context) -> None:
