@@ -24,7 +24,7 @@ PARAMETERS = DrainNode(node_name="node-1")
 
 
 def entry(task_id: str = "t1", **fields: Any) -> Entry:
-    rank = (5, 0.0, 0)
+    rank = (True, 5, 0.0, 0)
     return Entry(rank, Claim(task("drain_node", task_id=task_id, **fields)), PARAMETERS, target_of(PARAMETERS))
 
 
