@@ -116,8 +116,12 @@ class Runner:
             judgement = Dropped("not_understood", "a task that could not be understood")
         if isinstance(judgement, Dropped):
             telemetry.TASKS_DROPPED.labels(judgement.kind).inc()
-            # A poll brings the same ones again every ten seconds.
-            _logger.log(self._dropped.level_of(judgement.reason), "dropped: %s", judgement.reason)
+            level = logging.WARNING
+            if (
+                judgement.kind == "other_cluster"
+            ):  # A poll brings it again every ten seconds, and it is no mistake of ours.
+                level = self._dropped.level_of(judgement.reason)
+            _logger.log(level, "dropped: %s", judgement.reason)
             return
         task_id = judgement.task_id if isinstance(judgement, Rejected) else judgement.task.task_id
         with logs.context(task_id=task_id), self._journal_lock:
