@@ -54,6 +54,7 @@ from workers.heartbeat.patience import (
     PARKED_SECONDS,
     PATIENT_TRIES,
 )
+from workers.task_runner.execution import _LONGEST_ERROR
 from workers.task_runner.receiving.intake import MAX_PAYLOAD, MAX_TASK
 from workers.task_runner.runner import MAX_CLAIMED, MAX_CLAIMED_BYTES
 from workers.task_runner.work import calls, evictor
@@ -113,9 +114,9 @@ WAITING = Limits().messages
         (
             "requests under way",
             f"{evictor.PARALLEL} evictions, half of them for one namespace and for all slow ones;"
-            f" {calls.PARALLEL} other calls",
+            f" {calls.PARALLEL} other calls, {calls.RECORDS} to the queue",
         ),
-        ("a task's logs", f"{MAX_LOGS // KIB} KiB"),
+        ("a task's logs, its error", f"{MAX_LOGS // KIB} KiB, {_LONGEST_ERROR // KIB} KiB"),
         ("a task as Central wrote it", f"{MAX_PAYLOAD // KIB} KiB, and {MAX_TASK // KIB} KiB once it is read"),
         (
             "log lines of one place in the code, of one process",
