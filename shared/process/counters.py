@@ -78,10 +78,12 @@ class Usage:
 
 
 def private_bytes() -> int:
-    """Memory that is this process's alone: what the five share through their parent is counted for none."""
+    """Memory that is this process's alone: what the five share through their parent is counted for none.
+
+    By smaps_rollup, as RssAnon of proc(5) status counts what is shared since the fork for each of them. A millisecond.
+    """
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
+        lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
-    line = next((line for line in status.splitlines() if line.startswith("RssAnon:")), "RssAnon: 0 kB")
-    return int(line.split()[1]) * 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:"))) * 1024
