@@ -53,9 +53,9 @@ class Browser:
     def click(self, selector: str) -> None:
         self.driver.find_element(By.CSS_SELECTOR, selector).click()
 
-    def run(self, script: str) -> Any:
+    def run(self, script: str, *arguments: Any) -> Any:
         """What ``script`` returns in the page."""
-        return self.driver.execute_script(script)
+        return self.driver.execute_script(script, *arguments)
 
     def wait(self, condition: Callable[[], object]) -> None:
         """Until ``condition()`` is true; elements that are redrawn meanwhile are asked for again."""

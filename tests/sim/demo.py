@@ -18,6 +18,7 @@ from typing import Any
 from shared.schemas.parameters import PARAMETERS
 from tests.sim.agent import Agent
 from tests.sim.central.server import Central
+from tests.sim.picture import picture
 from tests.sim.stage import RealStage, SimulatedStage, Stage
 
 _INTERVALS = {
@@ -182,12 +183,14 @@ class Demo:
 
     def keep(self) -> None:
         step("KEEP=1: left running")
+        say(f"  {self._central.url}/             # in a browser: the cluster, tasks to click, what arrives")
+        say(f"  http://localhost:{self._agent.port}/             # in a browser: the agent's own status page")
         for line in self._stage.what_to_try():
             say(f"  {line}")
         say(f"  curl '{self._central.url}/sim/arrivals?call=metrics'")
         body = json.dumps({"task_type": "cordon_node", "parameters": {"node_name": self._stage.spare_node()}})
         say(f"  curl -d '{body}' {self._central.url}/sim/push")
-        say(f"  curl localhost:{self._agent.port}/ready      # and /health, /metrics")
+        say(f"  curl localhost:{self._agent.port}/ready      # and /health, /metrics, /status")
         say(f"  AGENT_RUN_DIR={self._agent.run_dir} .venv/bin/supervisorctl -c supervisord.conf status")
         say(f"  tail -f {self._agent.log_path}")
         say("  Ctrl-C ends it.")
@@ -239,6 +242,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="cloudoptim-demo-") as scratch:
         stage = RealStage(Path(kubeconfig)) if kubeconfig else SimulatedStage(Path(scratch))
         with stage, Central() as central:
+            central.console.cluster = lambda: picture(stage.kube)
+            say(f"To watch it in a browser: {central.url}/")
             agent = Agent(central.url, stage.kubeconfig, _INTERVALS)
             try:
                 Demo(stage, central, agent).run()

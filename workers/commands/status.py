@@ -108,7 +108,7 @@ def _tasks(seen: Overview) -> Iterator[str]:
 
 def _task(task: TaskShown) -> Iterator[str]:
     for_now = f" for {_span(task.seconds)}" if task.seconds is not None else ""
-    left = f", {task.pods_left} pods left" if task.pods_left else ""
+    left = f", {task.pods_left} pod{'s' if task.pods_left > 1 else ''} left" if task.pods_left else ""
     ends = f"{_span(task.seconds_left)} to its deadline" if task.seconds_left > 0 else "past its deadline"
     yield f"  {printable(task.task_id)}  {task.task_type} {printable(task.target)}: {task.phase}{for_now}{left}, {ends}"
     held = ", ".join(f"{holder['by']} holds {holder['pods']}" for holder in task.held)

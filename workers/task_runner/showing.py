@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timezone
 from itertools import chain
 from typing import Any
 
@@ -121,8 +122,8 @@ def _held(held: Mapping[str, int]) -> list[dict[str, Any]]:
 def _moment(progress: Progress, clock: Clock) -> str | None:
     if progress.held_since is None:
         return None
-    ago = timedelta(seconds=clock.monotonic() - progress.held_since)
-    return iso((clock.now() - ago).replace(microsecond=0))
+    ago = clock.monotonic() - progress.held_since
+    return iso(datetime.fromtimestamp(math.ceil(clock.now().timestamp() - ago), timezone.utc))
 
 
 def _result(done: Finished) -> dict[str, Any]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from functools import cache
 
+from shared.kube.connection import Kube
 from tests.sim.central.server import Central
+from tests.sim.picture import picture
 
 
 def main() -> None:
@@ -15,10 +18,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9000)
     parser.add_argument("--api-key", default="demo-key")
     parser.add_argument("--cluster-id", default="demo")
+    parser.add_argument("--kubeconfig", help="the cluster that the console draws")
     arguments = parser.parse_args()
     central = Central(arguments.api_key, arguments.cluster_id, arguments.port, arguments.host)
+    if arguments.kubeconfig:
+        connect = cache(lambda: Kube(arguments.kubeconfig, "console"))  # Once it is there: the cluster may yet start.
+        central.console.cluster = lambda: picture(connect())
     with central:
-        print(f"Central listens on {central.url}; what arrives is printed here. Try:")
+        print(f"Central listens on {central.url}, with a console for a browser; what arrives is printed here. Try:")
         task = '{"task_type": "cordon_node", "parameters": {"node_name": "NODE"}}'
         print(f"  curl -d '{task}' {central.url}/sim/tasks     # by poll; /sim/push for the stream")
         print(f"  curl '{central.url}/sim/arrivals?call=result'", flush=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 Json = dict[str, Any]
+
+_ASKED = 200
+"""Tasks that are remembered for whoever looks."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Ledger:
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
         self._numbers = 0
+        self._asked: deque[tuple[int, Json]] = deque(maxlen=_ASKED)
 
     def note(self, arrival: Arrival) -> None:
         with self._changed:
@@ -51,7 +56,7 @@ class Ledger:
             self._numbers += 1
             number = self._numbers
         now = datetime.now(timezone.utc)
-        task = {
+        task: Json = {
             "task_id": f"task-{number}",
             "cluster_id": self.cluster_id,
             "task_type": task_type,
@@ -60,7 +65,15 @@ class Ledger:
             "deadline": (now + timedelta(seconds=seconds)).isoformat(),
             "created_at": now.isoformat(),
         }
-        return {**task, **fields}
+        task.update(fields)
+        with self._changed:
+            self._asked.append((number, task))
+        return task
+
+    def asked_after(self, number: int) -> list[tuple[int, Json]]:
+        """The last tasks that were made, with their numbers, from behind ``number`` on."""
+        with self._changed:
+            return [one for one in self._asked if one[0] > number]
 
     def offer(self, task: Json) -> str:
         """Hand ``task`` out at the next poll, and again until it is answered; its id."""

@@ -20,6 +20,7 @@ from shared.schemas.agent import Deregistration, Heartbeat, Registration
 from shared.schemas.events import EventBatch
 from shared.schemas.metrics import ClusterMetrics
 from shared.schemas.tasks import TaskResult
+from tests.sim.central.console import Console, may_command
 from tests.sim.central.faults import Fault, Faults
 from tests.sim.central.ledger import Arrival, Ledger
 from tests.sim.central.stream import StreamConnection
@@ -53,6 +54,7 @@ class Central:
     ) -> None:
         self.keys = {api_key}
         self.ledger = Ledger(cluster_id)
+        self.console = Console(self.ledger)
         self.faults = Faults()
         self.registration = registration
         """Whether there is a register and a deregister call."""
@@ -162,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = parse_qs(path.query).get("call", [""])[0]
             arrivals = self.server.central.ledger.of(wanted) if wanted else self.server.central.ledger.arrivals
             self._send(200, [{"call": a.call, "task_id": a.task_id, "body": a.body} for a in list(arrivals)])
-        else:
+        elif not self.server.central.console.serve(self, path.path):
             self._send(404, {"error": "not found"})
 
     def do_POST(self) -> None:
@@ -253,6 +255,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _control(self, path: str, body: bytes) -> None:
         """``POST /sim/tasks`` offers a task, ``/sim/push`` sends a frame; both fill in what is left out."""
         central = self.server.central
+        if not may_command(self.headers.get("Origin"), self.headers.get("Host")):
+            self._send(403, {"error": "a page of somebody else's gives no tasks"})
+            return
         try:
             asked = json.loads(body)
             if path == "/sim/tasks":
