@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 TOOLS := $(VENV)/tools/.installed
 
-.PHONY: demo test lint types audit tools container-test hostile truth soak stops paths check docs chart prices lock clean
+.PHONY: demo test lint types audit tools container-test hostile truth soak stops paths check docs pictures chart prices lock clean
 demo: $(READY) ## the agent at work against a simulated cluster (or KUBECONFIG=...; KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.sim.demo
 
@@ -41,6 +41,9 @@ types: $(READY)
 docs: $(READY) ## pages made from the code
 	$(BIN)/python -m scripts.contract
 	$(BIN)/python -c 'from shared import config; print(config.reference(), end="")' > docs/configuration.md
+
+pictures: $(READY) ## docs/pictures, taken by Chromium (apt-get install chromium chromium-driver)
+	$(BIN)/python -m tests.sim.pictures
 
 chart: $(READY) $(TOOLS) ## the Helm chart and k8s/install.yaml, made from the bundle
 	$(BIN)/python -m scripts.chart
