@@ -9,7 +9,7 @@ from pathlib import Path
 from shared.basics.errors import AgentError
 from shared.process.lifecycle import Process
 from shared.process.overview import look
-from workers.health.http import Answer, as_json
+from workers.health.http import Answer, Endpoint, as_json
 
 _PAGE = Path(__file__).with_name("page.html")
 """Read when it is asked for: it costs no memory before."""
@@ -29,6 +29,11 @@ class StatusPage:
         self._lock = threading.Lock()
         self._answer: Answer = as_json(503, {"error": "nothing is known yet"})
         self._until = float("-inf")
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        """By path."""
+        return {"/": self.page, "/status": self.status}
 
     def page(self) -> Answer:
         """The page itself. What it shows it asks ``status`` for."""

@@ -79,14 +79,8 @@ class HealthWorker(Worker):
         self._trials = 0
         self._totals: Totals | None = None
         settings = process.settings.health
-        status = StatusPage(process)
-        endpoints = {
-            "/": status.page,
-            "/status": status.status,
-            "/health": self.health,
-            "/ready": self.ready,
-            "/metrics": self.metrics,
-        }
+        endpoints = {"/health": self.health, "/ready": self.ready, "/metrics": self.metrics}
+        endpoints.update(StatusPage(process).endpoints)
         self.server = EndpointServer(settings.address, settings.port, endpoints)
         telemetry.INFO.labels(__version__, process.settings.agent.cluster_id).set(1)
 
