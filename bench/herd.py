@@ -1,6 +1,6 @@
 """A herd: 10,000 agents when Central comes back after an outage. A simulation on a virtual clock.
 
-python -m bench.herd
+python -m bench.herd [--plot docs/herd.svg]
 
 Each agent's calls are driven by the agent's own pauses: ``Backoff`` as ``lifecycle`` uses it after a failure,
 ``jittered`` as poll and heartbeat do after a success, and the constants of the loops as the workers declare them.
@@ -9,16 +9,18 @@ Beside it the same herd without jitter: every pause at its longest, every interv
 
 from __future__ import annotations
 
+import argparse
 import heapq
 import math
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from bench.plot import lines
 from bench.report import Figure, percentile, report
 from shared import config
 from shared.basics.timing import Backoff, jittered
@@ -36,6 +38,9 @@ OUTAGE = 600.0
 
 WATCHED = 300.0
 """Seconds after its return that are looked at."""
+
+PLOTTED = 121
+"""Seconds of it that are drawn; what follows is alike."""
 
 PEAK = 3.0
 """Target: no second has more than this many times the arrivals of an average second at rest."""
@@ -105,16 +110,26 @@ def table(rows: Callable[[str], tuple[Counter[int], Counter[int]]]) -> str:
     """Arrivals in the seconds after Central's return, with jitter and without, as Markdown."""
     seconds = [0, 1, 2, 5, 10, 20, 30, 60, 120, 299]
     head = " | ".join(f"{second}" for second in seconds)
-    lines = [f"| call | jitter | peak | in second | {head} |", "|---|---|--:|--:|" + "--:|" * len(seconds)]
+    written = [f"| call | jitter | peak | in second | {head} |", "|---|---|--:|--:|" + "--:|" * len(seconds)]
     for name in CALLS:
         for word, counted in zip(("yes", "none"), rows(name), strict=True):
             cells = " | ".join(f"{counted[second]}" for second in seconds)
             second, peak = max(counted.items(), key=lambda item: item[1])
-            lines.append(f"| {name} | {word} | {peak} | {second} | {cells} |")
-    return "\n".join(lines)
+            written.append(f"| {name} | {word} | {peak} | {second} | {cells} |")
+    return "\n".join(written)
+
+
+def plot(path: Path, shown: Mapping[str, Counter[int]], total: Counter[int]) -> None:
+    """Arrivals in each of the first seconds after Central's return, with jitter."""
+    series = {"all calls": total, **{name: shown[name] for name in ("tasks", "heartbeat", "stream")}}
+    points = {name: [(float(s), float(counted[s])) for s in range(PLOTTED)] for name, counted in series.items()}
+    lines(path, f"{AGENTS:,} agents when Central returns: arrivals a second", "", points, "seconds after its return")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.herd")
+    parser.add_argument("--plot", type=Path, help="write a plot of the arrivals there, as SVG")
+    arguments = parser.parse_args()
     shown: dict[str, tuple[Counter[int], Counter[int]]] = {}
     figures = []
     total: Counter[int] = Counter()
@@ -131,6 +146,8 @@ def main() -> None:
             Figure(f"{call.name}: 99% of the agents heard after", percentile(firsts, 99), "s", call.slowest_retry),
         ]
     figures.append(Figure("all calls together: peak", max(total.values()), "/s"))
+    if arguments.plot:
+        plot(arguments.plot, {name: jitter for name, (jitter, _) in shown.items()}, total)
     print(table(lambda name: shown[name]))
     report("herd", figures, f"{AGENTS} agents, Central away for {OUTAGE:g} s, virtual time")
 
