@@ -171,8 +171,9 @@ class Runner:
         result = TaskResult(
             task_id=task_id, status=status, logs="", executed_at=now, duration_seconds=0.0, error=reason
         )
-        self._journal.finish(result, now, rejected, task_type)
-        telemetry.TASKS.labels(task_type if task_type in PARAMETERS else "unknown", status).inc()
+        known = task_type if task_type in PARAMETERS else "unknown"  # What Central made up may be a megabyte.
+        self._journal.finish(result, now, rejected, known)
+        telemetry.TASKS.labels(known, status).inc()
 
     def cancel(self, task_id: str) -> None:
         """Stop a task: one that waits is answered now, one that runs at its next safe point."""

@@ -630,6 +630,15 @@ def test_how_far_drains_are_shows_with_what_holds_their_pods_and_then_as_a_resul
     assert begin().show()["results"] == [result], "it is known over a restart"
 
 
+def test_a_type_that_central_made_up_fills_no_journal(begin: Begin, queue: FlakyQueue) -> None:
+    runner = begin()
+    runner.receive(payload("x" * 100_000), "poll")
+    answer(queue)
+    assert [result["task_type"] for result in runner.show()["results"]] == ["unknown"]
+    (entry,) = queue.get_state("task/").values()
+    assert len(bytes(entry.value)) < 4096
+
+
 # -- the agent's own node -------------------------------------------------------------------------
 
 
