@@ -2,8 +2,9 @@
 
 python -m bench.payloads --count 100000
 
-The agent is the one that ships, against a simulated cluster. Each payload has to be answered once, or dropped with
-a line in the log where it has no id (or is another cluster's); nothing may crash.
+The agent is the one that ships, against a simulated cluster. Each payload has to be answered once, or counted as
+dropped for the reason it has to be: without an id, another cluster's, or a frame that is no task. The log tells of each
+that is dropped, with a line of its own or in the number of those that share one; nothing may crash.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ FRAME = 500_000
 """Bytes of one frame or poll at most: the agent takes a megabyte on the stream."""
 
 _ENV = {
-    "LOG_LEVEL": "DEBUG",
+    "LOG_LEVEL": "DEBUG",  # What comes again is told there, so that the lines can be added up.
     "TASK_POLL_INTERVAL_SECONDS": "0.1",
     "METRICS_POLL_INTERVAL_SECONDS": "60",
     "HEARTBEAT_INTERVAL_SECONDS": "5",
@@ -50,9 +51,19 @@ _ENV = {
 _CRASHES = re.compile(r"unexpected|Traceback|executor failed|exited|FATAL")
 """What a log line says when something broke that no payload may break."""
 
+_IGNORED = "ignored a frame of the stream: "
+"""How a line begins that stands for one frame that is no task. No metric counts them."""
+
+_DROPPED = "dropped: "
+"""How one begins that stands for one payload nobody can be answered about."""
+
 _JUNK = re.compile(r"dropped (\d+) items of the ")
-_DROPPED = ("dropped: ", "ignored a frame of the stream: ", "nothing to cancel: ")
-"""How a line begins that stands for one payload nobody can be answered about."""
+"""What one says of all that is no task in one poll or frame."""
+
+_LEFT_OUT = re.compile(r"(\d+) more lines like this were left out: (.*)", re.DOTALL)
+"""What one says of others that the throttle of the log kept back."""
+
+_COUNTED = re.compile(r'^cloudoptim_tasks_dropped_total\{reason="(\w+)"\} (\S+)$', re.MULTILINE)
 
 # -- what is generated ----------------------------------------------------------------------------
 
@@ -172,14 +183,20 @@ def generated(count: int, number: int) -> list[Any]:
 # -- what has to become of it ---------------------------------------------------------------------
 
 
-def usable_id(payload: Any) -> bool:
-    """Whether it can be answered, by the words of the specification and none of the agent's code."""
+def why_dropped(payload: Any) -> str | None:
+    """``no_id`` or ``other_cluster``; None when it has to be answered.
+
+    By the words of the specification and none of the agent's code. One of dots alone gets an id that can be answered,
+    unless it is another cluster's.
+    """
     if not isinstance(payload, dict):
-        return False
+        return "no_id"
     task_id, cluster_id = payload.get("task_id"), payload.get("cluster_id")
     if not isinstance(task_id, str) or not 0 < len(task_id) <= 256 or not task_id.isprintable():
-        return False
-    return not isinstance(cluster_id, str) or cluster_id == "demo"
+        return "no_id"
+    if not isinstance(cluster_id, str) or cluster_id == "demo":
+        return None
+    return "no_id" if task_id in (".", "..") else "other_cluster"
 
 
 def _is_a_push(payload: Any) -> bool:
@@ -194,8 +211,13 @@ class Counts:
     sent: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    dropped: int = 0
-    to_drop: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    """By the agent's metric, for each reason; ``ignored``, which has none, by the log."""
+    to_drop: Counter[str] = field(default_factory=Counter)
+    told: int = 0
+    """Those of them the log accounts for, by a line or by a number in one."""
+    lines_kept_back: int = 0
+    """By the throttle, of those that say how much junk one poll or frame had: each stands for one or more."""
     unanswered: list[Any] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     wordless: list[str] = field(default_factory=list)
@@ -205,7 +227,16 @@ class Counts:
 
     @property
     def clean(self) -> bool:
-        return not (self.unanswered or self.twice or self.wordless or self.crashes or self.dropped != self.to_drop)
+        return not self.problems()
+
+    @property
+    def untold(self) -> int:
+        """Dropped payloads the log does not account for; below zero when it tells of more than there were.
+
+        Numbers in lines that were kept back are not known, so of those only what is too much can be seen.
+        """
+        missing = self.dropped.total() - self.told
+        return min(missing, 0) if self.lines_kept_back else missing
 
     def problems(self, most: int = 10) -> list[str]:
         """What is wrong, a few of each kind."""
@@ -213,7 +244,9 @@ class Counts:
         others = [f"twice: {task_id}" for task_id in self.twice[:most]]
         others += [f"without a reason: {task_id}" for task_id in self.wordless[:most]]
         if self.dropped != self.to_drop:
-            others.append(f"{self.to_drop} payloads were to be dropped, {self.dropped} lines say so")
+            others.append(f"to be dropped were {dict(self.to_drop)}, counted as dropped are {dict(self.dropped)}")
+        if self.untold:
+            others.append(f"{self.dropped.total()} payloads are counted as dropped, the log tells of {self.told}")
         return [*self.crashes[:most], *unanswered, *others]
 
     def figures(self) -> list[Figure]:
@@ -226,8 +259,11 @@ class Counts:
             Figure("executed: success", self.answered["success"], ""),
             Figure("executed: failed", self.answered["failed"], ""),
             Figure("executed: timeout", self.answered["timeout"], ""),
-            Figure("dropped, each with a line in the log", self.dropped, ""),
-            Figure("unaccounted for", sent - refused - self.executed - self.dropped, "", 0),
+            Figure("dropped and counted: no usable id", self.dropped["no_id"], ""),
+            Figure("dropped and counted: another cluster's", self.dropped["other_cluster"], ""),
+            Figure("frames that were no task, by the log", self.dropped["ignored"], ""),
+            Figure("unaccounted for", sent - refused - self.executed - self.dropped.total(), "", 0),
+            Figure("dropped and not told in the log", self.untold, "", 0),
             Figure("answered twice", len(self.twice), "", 0),
             Figure("answered without a reason", len(self.wordless), "", 0),
             Figure("crashes and unexpected errors", len(self.crashes), "", 0),
@@ -262,8 +298,8 @@ class Run:
 
     def _named(self, payload: Any) -> Any:
         """With an id of its own, if it has one that can be answered; and noted as something to answer, or to drop."""
-        if not usable_id(payload):
-            self.counts.to_drop += 1
+        if (reason := why_dropped(payload)) is not None:
+            self.counts.to_drop[reason] += 1
             return payload
         self._number += 1
         task_id = f"{payload['task_id'][:200]}-{self._number}"
@@ -292,10 +328,13 @@ class Run:
                 self._central.push(json.dumps(some))
             elif form == "envelope" or isinstance(some[0], list) or not _is_a_push(some[0]):
                 self._central.push(json.dumps({"type": "task", "task": some[0]}))
+                if not isinstance(some[0], dict):  # No task in it: the frame as a whole is none of the agent's.
+                    self.counts.to_drop["no_id"] -= 1
+                    self.counts.to_drop["ignored"] += 1
             else:
                 self._central.push(json.dumps({**some[0], "type": None}))
 
-    def _await_answers(self, left: int, patience: float = 20.0) -> None:
+    def _await_answers(self, left: int, patience: float = 60.0) -> None:
         """Until no more than ``left`` payloads are unanswered; what still is after so long without news stays so."""
         until = time.monotonic() + patience
         while True:
@@ -331,9 +370,9 @@ class Run:
     def look_at_the_log(self, pids: dict[str, int]) -> None:
         """What was dropped, and whether anything broke."""
         counts = self.counts
-        for _ in range(10):  # The last lines may be under way.
-            counts.dropped = self._lines_of_drops()
-            if counts.dropped >= counts.to_drop:
+        for _ in range(60):  # The last lines and samples may be under way.
+            self._add_up_drops()
+            if counts.dropped == counts.to_drop and not counts.untold:
                 break
             time.sleep(0.5)
         for text in self._agent.log_path.read_text(errors="replace").splitlines():
@@ -346,13 +385,22 @@ class Run:
         if self._agent.pids() != pids:
             counts.crashes.append(f"processes were {pids}, are {self._agent.pids()}")
 
-    def _lines_of_drops(self) -> int:
-        """How many payloads the log's lines account for; junk of one poll or frame shares a line that says how much."""
-        told = 0
+    def _add_up_drops(self) -> None:
+        counts = self.counts
+        counts.told, counts.lines_kept_back, ignored = 0, 0, 0
         for line in self._agent.log("task-runner"):
-            junk = _JUNK.match(line["message"])
-            told += int(junk[1]) if junk else line["message"].startswith(_DROPPED)
-        return told
+            kept_back = _LEFT_OUT.match(line["message"])
+            times, message = (int(kept_back[1]), kept_back[2]) if kept_back else (1, line["message"])
+            if message.startswith(_IGNORED):
+                ignored += times
+            elif junk := _JUNK.match(message):
+                counts.told += times if kept_back else int(junk[1])
+                counts.lines_kept_back += times if kept_back else 0
+            elif message.startswith(_DROPPED):
+                counts.told += times
+        counts.told += ignored
+        counted = _COUNTED.findall(self._agent.get("/metrics")[1])
+        counts.dropped = Counter({reason: int(float(value)) for reason, value in counted}) + Counter(ignored=ignored)
 
 
 def _is_bad(line: dict[str, Any]) -> bool:

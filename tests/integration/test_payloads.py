@@ -1,4 +1,4 @@
-"""Whatever Central sends, by poll or by stream: an answer with the reason, or a line in the log, and no crash.
+"""Whatever Central sends, by poll or by stream: an answer with the reason, or counted and told as dropped; no crash.
 
 The long form, a hundred thousand, is ``python -m bench.payloads``.
 """
@@ -31,8 +31,16 @@ def test_each_that_has_an_id_is_answered_once_and_with_a_reason(counts: Counts) 
     assert counts.executed > 0, "some of it was good"
 
 
-def test_each_that_has_none_is_a_line_in_the_log(counts: Counts) -> None:
-    assert counts.dropped == counts.to_drop > COUNT // 10
+def test_each_that_has_none_is_counted_by_its_reason(counts: Counts) -> None:
+    assert counts.dropped == counts.to_drop
+    assert set(counts.dropped) == {"no_id", "other_cluster", "ignored"}
+    assert counts.dropped.total() > COUNT // 10
+
+
+def test_the_log_accounts_for_each_of_those(counts: Counts) -> None:
+    """By a line, or by a number in one; so few polls and frames do not bring the throttle to keep a number back."""
+    assert counts.lines_kept_back == 0
+    assert counts.told == counts.dropped.total()
 
 
 def test_nothing_crashed_and_central_took_every_answer(counts: Counts) -> None:

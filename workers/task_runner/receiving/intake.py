@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeGuard
 
-import msgspec
 from pydantic import ValidationError
 
+from shared.central.items import members
 from shared.schemas.parameters import PARAMETERS, Parameters
 from shared.schemas.tasks import Task
 from workers.task_runner.receiving import signatures
@@ -72,18 +72,15 @@ def decoded(payload: bytes) -> Any:
         return Misfit(_head(payload), f"malformed task: {str(error)[:200]}")
 
 
-class _Head(msgspec.Struct):
-    """The fields by which a task is answered. Nothing else is decoded."""
-
-    task_id: str
-    cluster_id: str | None = None
-    task_type: str | None = None
-
-
 def _head(payload: bytes) -> dict[str, Any]:
+    """The fields by which a task is answered, those that are texts, whatever the others hold; nothing else is decoded.
+
+    Empty when one of the texts cannot be read: the task could be another cluster's.
+    """
     try:
-        return msgspec.structs.asdict(msgspec.json.decode(payload, type=_Head))
-    except (msgspec.DecodeError, RecursionError):
+        written = members(payload, "task_id", "cluster_id", "task_type")
+        return {name: json.loads(value) for name, value in written.items() if value.startswith(b'"')}
+    except ValueError:
         return {}
 
 
@@ -104,17 +101,18 @@ def judge(raw: Any, cluster_id: str, signing_keys: Sequence[str] = ()) -> Accept
     if isinstance(raw.get("cluster_id"), str) and raw["cluster_id"] != cluster_id:
         return Dropped("other_cluster", f"task {task_id} is for cluster {raw['cluster_id'][:80]!r}")
     kind = raw.get("task_type")
+    task_type = kind if isinstance(kind, str) and kind in PARAMETERS else "unknown"
     if misfit is not None:
-        return Rejected(task_id, kind if isinstance(kind, str) else "unknown", misfit.reason)
+        return Rejected(task_id, task_type, misfit.reason)
     if signing_keys and (unsigned := signatures.refusal(raw, signing_keys)):
-        return Rejected(task_id, kind if isinstance(kind, str) and kind in PARAMETERS else "unknown", unsigned)
+        return Rejected(task_id, task_type, unsigned)
     if isinstance(kind, str) and kind not in PARAMETERS:
         known = ", ".join(PARAMETERS)
         return Rejected(task_id, "unknown", f"unknown task type {kind[:80]!r}; this agent knows {known}")
     try:
         task = Task.model_validate(raw)
     except (ValidationError, RecursionError) as error:
-        return Rejected(task_id, kind if isinstance(kind, str) else "unknown", f"malformed task: {_said(error)}")
+        return Rejected(task_id, task_type, f"malformed task: {_said(error)}")
     try:
         parameters = PARAMETERS[task.task_type].model_validate(task.parameters)
     except (ValidationError, RecursionError) as error:

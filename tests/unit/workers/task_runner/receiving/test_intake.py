@@ -248,11 +248,40 @@ def test_one_that_is_much_too_large_is_answered_and_not_taken_apart(parameters: 
     assert isinstance(judge(decoded(text_of(parameters=parameters, cluster_id="other")), "demo"), Dropped)
 
 
+@pytest.mark.parametrize("odd", [[], {}, None, 7, "\ud800", float("nan"), "x" * 300])
+@pytest.mark.parametrize("field", ["task_type", "priority", "parameters"])
+def test_one_that_is_much_too_large_is_answered_whatever_else_is_wrong_with_it(field: str, odd: Any) -> None:
+    found = judge(decoded(text_of(**{field: odd, "extra": "y" * MAX_PAYLOAD})), "demo")
+    assert isinstance(found, Rejected)
+    assert found.task_id == "task-1"
+    assert found.task_type == ("unknown" if field == "task_type" else "cordon_node")
+
+
+@pytest.mark.parametrize("cluster_id", [[], None, 7])
+def test_one_that_is_much_too_large_and_names_no_cluster_is_answered(cluster_id: Any) -> None:
+    assert isinstance(judge(decoded(text_of(cluster_id=cluster_id, extra="y" * MAX_PAYLOAD)), "demo"), Rejected)
+
+
+@pytest.mark.parametrize("cluster_id", [b'"other"', b'"\xff"', b'"\n"', b'"' + b"x" * MAX_PAYLOAD + b'"'])
+def test_one_that_is_not_taken_apart_and_may_be_another_clusters_is_not_answered(cluster_id: bytes) -> None:
+    text = b'{"task_id":"task-1","cluster_id":%b,"parameters":[1,]}' % cluster_id
+    assert isinstance(judge(decoded(text), "demo"), Dropped)
+
+
 @pytest.mark.parametrize("bad", [b"[1,]", b"NaNa", b"9" * 10_000, b"[" * 10_000 + b"]" * 10_000, b'"\xff"'])
 def test_what_is_no_json_is_answered_if_it_says_by_which_id(bad: bytes) -> None:
     found = judge(decoded(b'{"task_id":"task-1","task_type":"cordon_node","parameters":%b}' % bad), "demo")
-    assert isinstance(found, (Rejected, Dropped))
+    assert isinstance(found, Rejected)
+    assert (found.task_id, found.task_type) == ("task-1", "cordon_node")
     assert len(found.reason) < 400
+
+
+@pytest.mark.parametrize("broken", [b'"a"', b'"a":}', b'"a":[}', b'"a":"'])
+def test_where_it_cannot_be_seen_what_belongs_to_it_there_is_no_id(broken: bytes) -> None:
+    """Another id, or another cluster, could follow."""
+    found = judge(decoded(b'{"task_id":"task-1",%b' % broken), "demo")
+    assert isinstance(found, Dropped)
+    assert found.kind == "no_id"
 
 
 @given(st.binary() | (FIELDS | JSON).map(lambda some: json.dumps(some).encode()))
