@@ -16,7 +16,7 @@ test: $(READY) $(TOOLS) ## unit and integration tests: real sockets, real superv
 container-test: $(READY) $(TOOLS) ## the image and the bundle, in a container engine
 	PYTHON=$(BIN)/python scripts/container/test.sh
 
-truth: $(READY) ## 200,000 tasks against made-up answers; counts the successes that were not so (about ten minutes)
+truth: $(READY) ## 200,000 tasks against made-up answers; counts the successes that were not so (six minutes or so)
 	$(BIN)/python -m tests.truth.play --sequences 200000
 
 hostile: $(READY) ## half an hour of a hostile Central; compares every object of the cluster afterwards

@@ -184,6 +184,8 @@ class World:
                 made = objects.node(NODE)
                 if self.rng.random() < 0.5:  # Another machine; else the kubelet of this one registered it anew.
                     made["spec"]["providerID"] = "aws:///zone/i-2"
+                elif machine := stored.object["spec"].get("providerID"):
+                    made["spec"]["providerID"] = machine
                 self.store.put(NODES, made)
                 self.add_pod(NODE)
 
