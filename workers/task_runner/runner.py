@@ -159,7 +159,8 @@ class Runner:
             if executed := self._journal.was_executed(task_id):
                 _logger.info("Central offers a task again that ended long ago; nothing is done")
             return executed
-        if self._clock.now() - done.at > ANSWER_AGAIN_AFTER:
+        since = self._clock.now() - done.at
+        if not timedelta(0) <= since <= ANSWER_AGAIN_AFTER:  # Before it: the clock was set back since.
             _logger.info("Central offers this finished task again; its result is sent again")
             self._journal.answer_again(done, self._clock.now())
         return True

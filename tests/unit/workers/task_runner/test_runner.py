@@ -178,6 +178,15 @@ def test_a_finished_task_that_is_offered_again_later_is_answered_again(
     assert patches(cluster) == ["node-1"]
 
 
+def test_a_clock_that_is_set_back_keeps_no_answer_from_central(begin: Begin, queue: FlakyQueue) -> None:
+    tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
+    done = TaskResult(task_id="task-1", status="success", logs="", executed_at=tomorrow, duration_seconds=0.0)
+    Journal(queue).finish(done, tomorrow)
+    delivered(queue)
+    begin().receive(payload(), "poll")
+    assert answer(queue)["status"] == "success"
+
+
 def test_a_finished_task_that_central_keeps_offering_is_answered_now_and_then(
     begin: Begin, queue: FlakyQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
