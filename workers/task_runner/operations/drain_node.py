@@ -300,9 +300,15 @@ class DrainsNode(Operation[DrainNode]):
         return None
 
     async def take_back(self) -> None:
-        """Uncordon where ``uncordon_on_failure`` asks for it and it was us; tried until it is done (rule 28)."""
+        """Uncordon where ``uncordon_on_failure`` asks for it and it was us; tried until it is done (rule 28).
+
+        Not while the cluster's owner has paused all tasks: the answer must not wait for the end of that.
+        """
         context = self._context
         if not (self._parameters.uncordon_on_failure and context.notes.get(_CORDONED)):
+            return
+        if rule := context.shared.paused():
+            context.account.say(f"node {self._name} stays cordoned: paused by the cluster's owner: {rule}")
             return
         pauses = Backoff(0.2, 10.0)
         while True:

@@ -584,6 +584,25 @@ def test_a_drain_evicts_nothing_more_while_tasks_are_paused(
     assert answer(queue)["error"].startswith("cancelled; Node still has ")
 
 
+def test_a_paused_drain_that_is_cancelled_is_answered_and_leaves_its_cordon(
+    begin: Begin, queue: FlakyQueue, cluster: Cluster, run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the owner paused writes nothing, not even to take something back; and Central hears of it at once."""
+    caplog.set_level("INFO")
+    held(cluster)
+    switch = run_dir / "tasks-paused"
+    runner = begin(LIMITS_DIR=str(switch.parent))
+    runner.receive(payload("drain_node", {"node_name": "node-1", "uncordon_on_failure": True}), "poll")
+    eventually(lambda: is_cordoned(cluster))
+    switch.write_text("true")
+    eventually(lambda: "the task goes on when that ends" in caplog.text)
+    runner.cancel("task-1")
+    found = answer(queue)
+    assert found["status"] == "failed"
+    assert "node node-1 stays cordoned: paused by the cluster's owner" in found["logs"]
+    assert is_cordoned(cluster)
+
+
 def test_what_only_waited_is_not_begun_after_a_restart_when_tasks_are_paused_now(
     begin: Begin, queue: FlakyQueue
 ) -> None:
